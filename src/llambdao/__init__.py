@@ -1,0 +1,83 @@
+"""LLAMBDAO: everything is a node, everything said is a message.
+
+A node answers a message by a handler, a method named after the message's intent. A handler yields
+what it says, and is sent the answers it waits for.
+
+>>> class Greeter(Node):
+...     def chat(self, message):
+...         yield f"Hello, {message.content}!"
+>>> [said.content for said in Greeter().receive("Ann")]
+['Hello, Ann!']
+"""
+
+from llambdao.kernel.errors import (
+    BadMessage,
+    Deadlock,
+    LimitReached,
+    LlambdaoError,
+    Misused,
+    NoAnswer,
+    NotANode,
+    NotPermitted,
+    Said,
+    UnknownIntent,
+    UnknownKind,
+    Unreachable,
+)
+from llambdao.kernel.message import Address, Delta, Message, Ref
+from llambdao.kernel.node import Edge, Node, intent
+from llambdao.kernel.run import Conversation, ask, tell, watch
+from llambdao.kernel.scheduler import DeadLetter, Event, Limits, Reason
+from llambdao.kernel.waits import Wait, all_of, any_of, call, expect, sleep
+from llambdao.networks.groupchat import GroupChatNode
+from llambdao.networks.mapper import MapperNode
+from llambdao.networks.pipeline import Pipeline
+from llambdao.networks.router import Router
+from llambdao.networks.until import Until, heard, spent, turns, when
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Address",
+    "BadMessage",
+    "Conversation",
+    "DeadLetter",
+    "Deadlock",
+    "Delta",
+    "Edge",
+    "Event",
+    "GroupChatNode",
+    "LimitReached",
+    "Limits",
+    "LlambdaoError",
+    "MapperNode",
+    "Message",
+    "Misused",
+    "NoAnswer",
+    "Node",
+    "NotANode",
+    "NotPermitted",
+    "Pipeline",
+    "Reason",
+    "Ref",
+    "Router",
+    "Said",
+    "UnknownIntent",
+    "UnknownKind",
+    "Unreachable",
+    "Until",
+    "Wait",
+    "all_of",
+    "any_of",
+    "ask",
+    "call",
+    "expect",
+    "heard",
+    "intent",
+    "sleep",
+    "spent",
+    "tell",
+    "turns",
+    "watch",
+    "when",
+]

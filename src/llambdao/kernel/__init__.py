@@ -1,0 +1,1 @@
+"""Nodes, messages, waits, the scheduler and the plain driver; everything else stands on these."""

@@ -1,0 +1,367 @@
+"""The plain driver: conversations on the caller's stack, and the ways in from outside."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from inspect import isawaitable
+from itertools import count
+from secrets import randbits
+from typing import Any, Protocol, TypedDict, Unpack
+
+from llambdao.kernel.errors import Misused, NoAnswer
+from llambdao.kernel.message import Message
+from llambdao.kernel.scheduler import (
+    LIMITS,
+    OUTSIDE,
+    DeadLetter,
+    Event,
+    Limits,
+    Reason,
+    Scheduler,
+)
+from llambdao.kernel.waits import BEGUN
+
+__all__ = ["Clock", "Conversation", "SystemClock", "ask", "tell", "watch"]
+
+
+class Clock(Protocol):
+    """Where a driver takes its time from, and a number that tells its conversations apart."""
+
+    def now(self) -> int:
+        """The time, in ns since 1970."""
+
+    def salt(self) -> int:
+        """A number of 32 bits, another one at each call."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let this much time pass."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def __init__(self) -> None:
+        self.now = time.time_ns
+        self.sleep = time.sleep
+        self.salt = count(randbits(31)).__next__
+
+
+SYSTEM = SystemClock()
+
+
+class Options(TypedDict, total=False):
+    """What every way in from outside accepts."""
+
+    clock: Clock
+    """Where the time comes from; the machine's clock unless given."""
+    limits: Limits
+    """What the conversation may use up; see `Limits`."""
+    observe: Callable[[Event], None]
+    """Called with every `Event`, in order; it changes nothing."""
+    answer: Callable[[Message], Any]
+    """Who answers a question that reaches the outside: gets the question, returns words."""
+    deltas: bool
+    """Should pieces of messages still being said (`Delta`) come too?"""
+
+
+class Conversation:
+    """All that one message from outside causes: iterate over it for the replies, as they come.
+
+    `for reply in node.receive(message)` and `async for reply in node.receive(message)` are the
+    same. Nobody runs before the next reply is asked for; stopping early (`break`, `close()`) cancels
+    whatever was caused. `reason` says why it ended, `dead_letters` what nobody would handle.
+
+    >>> from llambdao import Node
+    >>> class Echo(Node):
+    ...     def chat(self, message):
+    ...         return message.content
+    >>> conversation = Echo().receive("Hello")
+    >>> [said.content for said in conversation], conversation.reason
+    (['Hello'], <Reason.DONE: 'done'>)
+    """
+
+    __slots__ = ("_given", "_replies", "_scheduler")
+
+    def __init__(
+        self, node: Any, message: Message | str, options: Options | None = None, hearer: Any = OUTSIDE
+    ) -> None:
+        self._given: Any = (node, message, options, hearer)
+        self._scheduler: Any = None
+        self._replies: Any = None
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._scheduler is None:
+            self._replies = _drive(self._open())
+        return self._replies  # type: ignore[no-any-return]
+
+    def __next__(self) -> Any:
+        return next(iter(self))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        if self._scheduler is None:
+            self._replies = _drive_on_loop(self._open())
+        return self._replies  # type: ignore[no-any-return]
+
+    async def __anext__(self) -> Any:
+        return await anext(aiter(self))
+
+    def close(self) -> None:
+        """Stop here: everything this conversation caused is cancelled, innermost first."""
+        if self._scheduler is None:
+            self._given = None
+        else:
+            self._replies.close()
+
+    async def aclose(self) -> None:
+        """Stop here, for who iterates with `async for`."""
+        if self._scheduler is None:
+            self._given = None
+        else:
+            await self._replies.aclose()
+
+    def news(self, key: str, value: Any) -> None:
+        """News from outside, for a handler that waits for `expect(key)`."""
+        if self._scheduler is None:
+            iter(self)
+        self._scheduler.news(key, value)
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it ended; None while it goes on."""
+        return None if self._scheduler is None else self._scheduler.reason
+
+    @property
+    def detail(self) -> str:
+        """What there is to say about the reason."""
+        return "" if self._scheduler is None else self._scheduler.detail
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What nobody could or would handle: the last thousand."""
+        return [] if self._scheduler is None else list(self._scheduler.dead)
+
+    def _open(self) -> Scheduler:
+        """The scheduler of this conversation, its first message delivered."""
+        if self._given is None:
+            raise Misused("this conversation was closed before it began; start another")
+        node, message, options, hearer = self._given
+        if type(message) is str:
+            message = Message(message)
+        elif not isinstance(message, Message):
+            raise Misused(f"expected a message or its words, but got {message!r:.80}")
+        if options:
+            scheduler = _scheduler(**options)
+        else:
+            scheduler = Scheduler(SYSTEM.now, SYSTEM.salt(), start_task=_start_task)
+        self._scheduler = scheduler
+        if hearer is WATCHER:
+            scheduler.seen = deque()
+            hearer = None
+        scheduler.open(node, message, hearer)
+        return scheduler
+
+    def __del__(self) -> None:
+        if self._scheduler is None and self._given is not None:
+            node, message = self._given[:2]
+            warnings.warn(
+                f"{node}.receive({str(message)!r:.60}) was never iterated, so nothing ran;"
+                " to have it run to its end use tell(node, message)",
+                RuntimeWarning,
+                2,
+            )
+
+
+WATCHER: Any = object()
+"""The hearer of a conversation whose every message is seen."""
+
+
+def ask(node: Any, message: Message | str, **options: Unpack[Options]) -> Any:
+    """Ask a node from outside, and wait: its last reply.
+
+    Silence raises `NoAnswer`; an error in a handler is raised here.
+
+    >>> from llambdao import Node
+    >>> class Sum(Node):
+    ...     def query(self, message):
+    ...         return str(sum(map(int, message.content.split("+"))))
+    >>> ask(Sum(), Message("1+2+3", intent="query")).content
+    '6'
+    """
+    answer = None
+    for answer in Conversation(node, message, options):
+        pass
+    if answer is None:
+        raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
+    return answer
+
+
+def tell(node: Any, message: Message | str, **options: Unpack[Options]) -> Conversation:
+    """Tell a node something from outside; nobody waits for replies, but it all runs to its end.
+
+    >>> from llambdao import Node
+    >>> class Counter(Node):
+    ...     heard: int = 0
+    ...
+    ...     def inform(self, message):
+    ...         self.heard = self.heard + 1
+    >>> counter = Counter()
+    >>> tell(counter, Message("one", intent="inform")).reason
+    <Reason.DONE: 'done'>
+    >>> counter.heard
+    1
+    """
+    conversation = Conversation(node, message, options, None)
+    for _ in conversation:
+        pass
+    return conversation
+
+
+def watch(node: Any, message: Message | str, **options: Unpack[Options]) -> Conversation:
+    """Tell a node something and see every message that is said, lazily, in order, the first included.
+
+    >>> from itertools import islice
+    >>> from llambdao import Node
+    >>> class Player(Node):
+    ...     def inform(self, message):
+    ...         yield Message("pong" if message.content == "ping" else "ping", intent="inform")
+    >>> ann, bob = Player(name="Ann"), Player(name="Bob")
+    >>> serve = Message("ping", sender=ann, intent="inform")
+    >>> [str(said) for said in islice(watch(bob, serve), 4)]
+    ['Ann: ping', 'Bob: pong', 'Ann: ping', 'Bob: pong']
+    """
+    return Conversation(node, message, options, WATCHER)
+
+
+def _scheduler(
+    clock: Clock = SYSTEM,
+    limits: Limits = LIMITS,
+    observe: Callable[[Event], None] | None = None,
+    answer: Callable[[Message], Any] | None = None,
+    deltas: bool = False,
+) -> Scheduler:
+    return Scheduler(
+        clock.now,
+        clock.salt(),
+        limits,
+        start_task=_start_task,
+        observers=(observe,) if observe is not None else (),
+        answerer=answer,
+        deltas=deltas,
+        sleep=clock.sleep,
+    )
+
+
+def _start_task(scheduler: Scheduler, act: Any, source: Any, kind: int) -> Any:
+    return _tasks(scheduler).talk(act, source, kind)
+
+
+def _tasks(scheduler: Scheduler) -> Any:
+    """The tasks of a conversation: none, and no event loop, before somebody needs one."""
+    if scheduler.host is None:
+        from llambdao.kernel.tasks import PrivateLoop
+
+        scheduler.host = PrivateLoop(scheduler)
+    return scheduler.host
+
+
+def _drive(scheduler: Scheduler) -> Generator[Any, None, None]:
+    """Run a conversation in the caller's thread, as far as the caller asks for more."""
+    run = scheduler.run()
+    try:
+        for said in run:
+            if said is not None:
+                yield said
+                continue
+            try:
+                _idle(scheduler)
+            except BaseException as error:
+                run.throw(error)
+    finally:
+        run.close()
+        if scheduler.host is not None:
+            scheduler.host.close()
+
+
+def _idle(scheduler: Scheduler) -> None:
+    """Nobody can go on: do the calls, let tasks run, or let time pass."""
+    if scheduler.dropped and scheduler.host is not None:
+        scheduler.host.drop_calls()
+    if scheduler.settling is not None:
+        scheduler.host.run(scheduler.host.wait(None))
+        return
+    if scheduler.calls:
+        for wait in scheduler.calls:
+            _call(scheduler, wait)
+        scheduler.calls.clear()
+        return
+    due = scheduler.next_due
+    seconds = None if due is None else max(0.0, (due - scheduler.now()) / 1e9)
+    if scheduler.under_way:
+        scheduler.host.run(scheduler.host.wait(seconds if scheduler.sleep is time.sleep else None))
+    elif seconds:
+        scheduler.sleep(seconds)
+    scheduler.tick()
+
+
+def _call(scheduler: Scheduler, wait: Any) -> None:
+    """Do a call: at once, or as a task if it turns out to be a coroutine."""
+    if wait.state != BEGUN:
+        return
+    scheduler.under_way += 1
+    try:
+        value = wait.function(*wait.args, **(wait.options or {}))
+    except Exception as error:
+        scheduler.broke(wait, error)
+        return
+    if isawaitable(value):
+        scheduler.under_way -= 1
+        _tasks(scheduler).call(wait, value)
+    else:
+        scheduler.done(wait, value)
+
+
+async def _drive_on_loop(scheduler: Scheduler) -> AsyncGenerator[Any, None]:
+    """Run a conversation on the caller's event loop, as far as the caller asks for more."""
+    import asyncio
+
+    from llambdao.kernel.tasks import Tasks
+
+    tasks = scheduler.host = Tasks(scheduler, asyncio.get_running_loop())
+    run = scheduler.run()
+    try:
+        for said in run:
+            if said is not None:
+                yield said
+                continue
+            try:
+                await _idle_on_loop(scheduler, tasks)
+            except BaseException as error:
+                run.throw(error)
+    finally:
+        run.close()
+        await tasks.finish()
+
+
+async def _idle_on_loop(scheduler: Scheduler, tasks: Any) -> None:
+    """Nobody can go on: do the calls, plain functions in threads, and let tasks and time run."""
+    tasks.drop_calls()
+    if scheduler.settling is not None:
+        await tasks.wait(None)
+        return
+    for wait in scheduler.calls:
+        if wait.state == BEGUN:
+            tasks.call(wait, tasks.in_thread(wait))
+    scheduler.calls.clear()
+    due = scheduler.next_due
+    if scheduler.sleep is time.sleep or due is None:
+        await tasks.wait(None if due is None else max(0.0, (due - scheduler.now()) / 1e9))
+    elif scheduler.under_way:
+        await tasks.wait(None)
+    else:
+        scheduler.sleep((due - scheduler.now()) / 1e9)
+    scheduler.tick()
+
+

@@ -1,0 +1,377 @@
+"""Async handlers: each in a task of its own, on the driver's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+from collections.abc import Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any
+
+from llambdao.kernel.errors import Deadlock, Misused
+from llambdao.kernel.scheduler import ASYNC_GENERATOR, CLOSED, PENDING, Activation, Scheduler
+from llambdao.kernel.turn import IN_TASK
+from llambdao.kernel.waits import WAITING, Wait
+
+__all__ = ["PrivateLoop", "Talk", "Tasks"]
+
+
+class Awaited:
+    """The owner of a wait that a coroutine awaits: it takes what that comes to into a future."""
+
+    __slots__ = ("future", "talk", "wait")
+
+    def __init__(self, talk: Talk, wait: Wait, future: asyncio.Future[Any]) -> None:
+        self.talk, self.wait, self.future = talk, wait, future
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        """The wait came to this value."""
+        self.settle(scheduler, value, None)
+
+    def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
+        """The wait came to this error."""
+        self.settle(scheduler, None, error)
+
+    def settle(self, scheduler: Scheduler, value: Any, error: BaseException | None) -> None:
+        """The handler goes on at its next turn."""
+        self.talk.forget(self.wait)
+        self.talk.settled.append((self.future, value, error))
+        scheduler.stack.append(self.talk.act)
+
+
+class Talk:
+    """What a handler in a task says and is told, in the shape of a generator.
+
+    `send` lets the task go on and gives back `PENDING`; the scheduler then waits (`settling`) until
+    the task says something, ends, waits for a node, or is blocked on something foreign.
+    """
+
+    def __init__(self, act: Activation, source: Any, kind: int, tasks: Tasks) -> None:
+        self.act, self.source, self.kind, self.tasks = act, source, kind, tasks
+        self.scheduler = tasks.scheduler
+        self.said: Any = PENDING
+        self.over: tuple[Any, BaseException | None] | None = None
+        self.answer: asyncio.Future[Any] | None = None
+        self.settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        self.ours: set[asyncio.Future[Any]] = set()
+        self.task: asyncio.Task[None] | None = None
+        self.counted = False
+
+    # -- the scheduler's side ------------------------------------------------------------------
+
+    def send(self, value: Any) -> Any:
+        """Hand over what was said, or go on with this value."""
+        if self.over is not None:
+            result, failure = self.over
+            if failure is not None:
+                raise failure
+            raise StopIteration(result)
+        if self.said is not PENDING:
+            said, self.said = self.said, PENDING
+            return said
+        return self.go_on(value, None)
+
+    def throw(self, error: BaseException) -> Any:
+        """Go on with this error."""
+        return self.go_on(None, error)
+
+    def close(self) -> None:
+        """Cancel the task; it cleans up when its loop runs next."""
+        if self.task is not None:
+            self.task.cancel()
+        elif hasattr(self.source, "close"):
+            self.source.close()
+
+    def go_on(self, value: Any, error: BaseException | None) -> Any:
+        """Let the task go on, now that there is something for it."""
+        self.busy(True)
+        if self.task is None:
+            self.task = self.tasks.start(self.run())
+        elif self.settled:
+            settled, self.settled = self.settled, []
+            for future, result, failure in settled:
+                settle(future, result, failure)
+        elif self.answer is not None:
+            settle(self.answer, value, error)
+        self.scheduler.settling = self
+        return PENDING
+
+    def busy(self, yes: bool) -> None:
+        """Is this task something the driver must wait for?"""
+        if yes is not self.counted:
+            self.counted = yes
+            self.scheduler.under_way += 1 if yes else -1
+
+    # -- the task's side -----------------------------------------------------------------------
+
+    def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
+        """What `await wait` does, in whatever task of the handler it is called from."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.act.state == CLOSED:
+            wait.state = 2
+            raise asyncio.CancelledError
+        mark = len(self.scheduler.stack)
+        value = wait.start(self.scheduler, self.act, Awaited(self, wait, future))
+        if value is not WAITING:
+            return value
+        self.act.also(wait)
+        self.ours.add(future)
+        self.began(mark)
+        try:
+            return (yield from future)
+        except asyncio.CancelledError:
+            if not future.done() or future.cancelled():
+                self.forget(wait)
+                self.scheduler.abandon(wait)
+            raise
+        finally:
+            self.ours.discard(future)
+
+    def began(self, mark: int) -> None:
+        """A wait has set activations going: they run next, in order, after those before them."""
+        stack, scheduler = self.scheduler.stack, self.scheduler
+        if self.act.busy:
+            scheduler.release(self.act)
+        if scheduler.settling is not self:
+            scheduler.promote(mark)
+        else:
+            begun = stack[mark:]
+            del stack[mark:]
+            scheduler.begun.extend(begun)
+        self.tasks.progress()
+
+    def forget(self, wait: Wait) -> None:
+        """This wait is over."""
+        others = self.act.others
+        if others and wait in others:
+            others.remove(wait)
+
+    def news(self, speaks: bool) -> None:
+        """The task has said something, ended, or cannot go on by itself."""
+        scheduler = self.scheduler
+        if speaks:
+            if scheduler.settling is self:
+                scheduler.stack.append(self.act)
+            else:
+                scheduler.stack.append(self.act)
+                scheduler.promote(len(scheduler.stack) - 1)
+        if scheduler.settling is self:
+            scheduler.settling = None
+            scheduler.stack.extend(reversed(scheduler.begun))
+            scheduler.begun.clear()
+        self.tasks.progress()
+
+    async def run(self) -> None:
+        """The task: drive the handler and hand over what it says."""
+        IN_TASK.set(self)
+        result, failure = None, None
+        try:
+            if self.kind == ASYNC_GENERATOR:
+                await self.speak()
+            else:
+                result = await Watched(self, self.source)
+        except asyncio.CancelledError:
+            if self.act.state != CLOSED:
+                failure = Misused(f"{self.act} cancelled itself; a handler ends by returning")
+        except StopIteration as error:
+            failure = RuntimeError(f"{self.act} raised {error!r}")
+        except BaseException as error:
+            failure = error
+        self.busy(False)
+        if self.act.state != CLOSED:
+            self.over = (result, failure)
+            self.news(speaks=True)
+        elif failure is not None:
+            self.scheduler.cleanup_failed(failure)
+
+    async def speak(self) -> None:
+        """Drive an async generator: what it yields is said, what came of it is sent back."""
+        agen = self.source
+        step = agen.asend(None)
+        try:
+            while True:
+                try:
+                    self.said = await Watched(self, step)
+                except StopAsyncIteration:
+                    return
+                self.answer = answer = asyncio.get_running_loop().create_future()
+                self.busy(False)
+                self.news(speaks=True)
+                try:
+                    value = await answer
+                except Exception as error:
+                    step = agen.athrow(error)
+                else:
+                    step = agen.asend(value)
+        finally:
+            await agen.aclose()
+
+
+class Watched:
+    """Awaits a step of a handler, and notes when that is blocked on something foreign."""
+
+    def __init__(self, talk: Talk, step: Any) -> None:
+        self.talk, self.step = talk, step
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        talk, step = self.talk, self.step.__await__()
+        value: Any = None
+        go_on: Any = step.send
+        while True:
+            try:
+                foreign = go_on(value)
+            except StopIteration as stop:
+                return stop.value
+            if foreign in talk.ours:
+                talk.busy(False)
+            talk.news(speaks=False)
+            try:
+                value, go_on = (yield foreign), step.send
+            except BaseException as error:
+                value, go_on = error, step.throw
+            talk.busy(True)
+
+
+def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    """Set the outcome of a future, unless it is cancelled."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
+class Tasks:
+    """The tasks and calls of one scheduler, on an event loop."""
+
+    def __init__(self, scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
+        self.scheduler, self.loop = scheduler, loop
+        self.running: set[asyncio.Task[Any]] = set()
+        self.changed: asyncio.Future[None] | None = None
+
+    def talk(self, act: Activation, source: Any, kind: int) -> Talk:
+        """An async handler as a talk: the scheduler's *start this coroutine*."""
+        return Talk(act, source, kind, self)
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task of its own, in a context of its own."""
+        task = self.loop.create_task(coroutine, context=copy_context())
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return task
+
+    def call(self, wait: Any, coroutine: Any) -> None:
+        """Do a call that takes time."""
+        self.scheduler.under_way += 1
+        wait.task = self.start(self._call(wait, coroutine))
+
+    async def in_thread(self, wait: Any) -> Any:
+        """The value of a call: a plain function in a thread, a coroutine here."""
+        work = partial(wait.function, *wait.args, **(wait.options or {}))
+        if iscoroutinefunction(wait.function):
+            return await work()
+        value = await asyncio.to_thread(work)
+        return await value if isawaitable(value) else value
+
+    async def _call(self, wait: Any, coroutine: Any) -> None:
+        try:
+            value = await coroutine
+        except asyncio.CancelledError:
+            self.scheduler.under_way -= 1
+            raise
+        except Exception as error:
+            self.scheduler.broke(wait, error)
+        else:
+            self.scheduler.done(wait, value)
+        finally:
+            self.progress()
+
+    def drop_calls(self) -> None:
+        """Cancel the calls that nobody waits for any longer."""
+        dropped, self.scheduler.dropped = self.scheduler.dropped, ()
+        for wait in dropped:
+            if (task := getattr(wait, "task", None)) is not None:
+                task.cancel()
+
+    def progress(self) -> None:
+        """Something happened that the scheduler should look at."""
+        if self.changed is not None and not self.changed.done():
+            self.changed.set_result(None)
+
+    def can_go_on(self) -> bool:
+        """Has the scheduler something to do?"""
+        scheduler = self.scheduler
+        return scheduler.settling is None and bool(scheduler.stack or scheduler.ready)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Let the tasks run until the scheduler can go on, but no longer than that."""
+        settling = self.scheduler.settling
+        end = None if seconds is None else self.loop.time() + seconds
+        while not self.can_go_on() and (
+            self.scheduler.settling is settling if settling else self.scheduler.under_way
+        ):
+            self.changed = self.loop.create_future()
+            left = None if end is None else end - self.loop.time()
+            if left is not None and left <= 0:
+                return
+            await asyncio.wait([self.changed], timeout=left)
+
+    async def finish(self) -> None:
+        """Cancel whatever is left and let it clean up."""
+        tasks = [*self.running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Quiet(selectors.DefaultSelector):
+    """A selector that notices when nothing could ever wake the loop again."""
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None and len(self.get_map()) <= 1 and threading.active_count() == 1:
+            raise Deadlock("nobody can go on: an async handler awaits what nothing will bring")
+        return super().select(timeout)
+
+
+class PrivateLoop(Tasks):
+    """An event loop of the driver's own; it runs only as far as the driver lets it.
+
+    Where a loop already runs in the caller's thread (a notebook) it runs in a thread of its own.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.thread: ThreadPoolExecutor | None = None
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            super().__init__(scheduler, asyncio.SelectorEventLoop(Quiet()))
+        else:
+            super().__init__(scheduler, asyncio.SelectorEventLoop())
+            self.thread = ThreadPoolExecutor(1, "llambdao")
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run the loop until this is done."""
+        run = partial(self.loop.run_until_complete, work)
+        if self.thread is None:
+            run()
+        else:
+            self.thread.submit(run).result()
+
+    def close(self) -> None:
+        """Cancel what is left, and close the loop."""
+        try:
+            self.run(self._close())
+        finally:
+            if self.thread is not None:
+                self.thread.shutdown()
+            self.loop.close()
+
+    async def _close(self) -> None:
+        await self.finish()
+        await self.loop.shutdown_asyncgens()
+        await self.loop.shutdown_default_executor()

@@ -1,0 +1,679 @@
+"""Waits: what a handler yields besides messages, to be sent the answer.
+
+A wait describes what is wanted; the scheduler begins it and takes what it came to.
+Every wait has an *owner* that takes its value or its error: the activation that yielded it,
+a bigger wait it is part of, or a future that a coroutine awaits.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from llambdao.kernel.errors import Misused, NoAnswer
+from llambdao.kernel.message import Message
+from llambdao.kernel.turn import IN_TASK
+
+if TYPE_CHECKING:
+    from llambdao.kernel.node import Node
+    from llambdao.kernel.scheduler import Activation, Scheduler
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Ask",
+    "Call",
+    "Expect",
+    "Relay",
+    "Sleep",
+    "Stream",
+    "Tell",
+    "Wait",
+    "all_of",
+    "any_of",
+    "call",
+    "expect",
+    "sleep",
+]
+
+
+class _Waiting:
+    """The one value that means: not yet."""
+
+    def __repr__(self) -> str:
+        return "WAITING"
+
+
+WAITING: Any = _Waiting()
+
+FRESH, BEGUN, OVER = 0, 1, 2
+"""The life of a wait: made, begun, and answered or cancelled."""
+
+
+class Wait(Struct, eq=False, kw_only=True):
+    """Something a handler can wait for: `value = yield wait`, or `value = await wait`.
+
+    Waits combine: `a & b` is `all_of(a, b)`, `a | b` is `any_of(a, b)`.
+    A wait is yielded once; one that nobody yielded warns, as a coroutine never awaited does.
+    """
+
+    owner: Any = None
+    branch: int = 0
+    state: int = FRESH
+
+    def __and__(self, other: Wait) -> AllOf:
+        return all_of(self, other)
+
+    def __or__(self, other: Wait) -> AnyOf:
+        return any_of(self, other)
+
+    def __iter__(self) -> Generator[Wait, Any, Any]:
+        """Lets `value = yield from wait` mean what `value = yield wait` means."""
+        return (yield self)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        talk = IN_TASK.get()
+        if talk is None:
+            raise Misused(
+                f"{self} was awaited outside of a handler; from outside use"
+                " llambdao.ask(node, message), or a Runtime"
+            )
+        return talk.awaited(self)  # type: ignore[no-any-return]
+
+    def __del__(self) -> None:
+        if self.state == FRESH:
+            warnings.warn(f"{self} was never yielded: nothing happened", RuntimeWarning, 2)
+
+    # -- what the scheduler calls ------------------------------------------------------------
+
+    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
+        """Begin on behalf of `act`; the value at once if there is one, else `WAITING`."""
+        if self.state:
+            raise Misused(f"{self} was yielded twice; a wait is for one use, make another")
+        self.state, self.owner, self.branch = BEGUN, owner, branch
+        try:
+            value = self.begin(scheduler, act)
+        except BaseException:
+            self.state = OVER
+            raise
+        if value is not WAITING:
+            self.state = OVER
+        return value
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        """Set going what is waited for."""
+        raise NotImplementedError
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        """A part came to this value (for a wait without parts: the wait itself did)."""
+        if self.state == BEGUN:
+            self.state = OVER
+            self.owner.take(scheduler, self.branch, value)
+
+    def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
+        """A part came to this error."""
+        if self.state == BEGUN:
+            self.state = OVER
+            self.owner.fail(scheduler, self.branch, error)
+
+    def children(self) -> Iterable[Activation]:
+        """The activations that run on behalf of this wait."""
+        return ()
+
+    def drop(self, scheduler: Scheduler) -> None:
+        """Nobody waits any longer; the scheduler closes the children."""
+        self.state = OVER
+
+
+class Asking(Wait, kw_only=True):
+    """A wait that is answered by activations: it hears what they say and learns of their end."""
+
+    def hear(self, scheduler: Scheduler, act: Activation, said: Any) -> bool:
+        """A child says something; True if it may go on at once."""
+        return True
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        """A child has said its last."""
+
+    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
+        """A child failed, and this is who waits for it."""
+        self.fail(scheduler, 0, error)
+
+
+class Ask(Asking, kw_only=True):
+    """A question to a node: its value is the last reply, or with `every` the list of them all.
+
+    Silence raises `NoAnswer`, so does time running out; an error in the peer is raised here.
+    """
+
+    node: Any
+    words: Any
+    intent: str | None = None
+    every: bool = False
+    timeout: float | None = None
+    child: Any = None
+    answer: Any = None
+
+    def __str__(self) -> str:
+        return f"the question {str(_text(self.words))!r:.60} to {self.node}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if self.every:
+            self.answer = []
+        message = scheduler.address(act, self.node, self.words, self.intent, "request")
+        self.child = scheduler.deliver(self.node, message, self, 0, self, 0, act)
+        if self.timeout is not None:
+            scheduler.wake(scheduler.now() + round(self.timeout * 1e9), self)
+        return WAITING
+
+    def hear(self, scheduler: Scheduler, act: Activation, said: Any) -> bool:
+        if self.every:
+            self.answer.append(said)
+        else:
+            self.answer = said
+        return True
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        if self.answer is None:
+            self.fail(scheduler, 0, NoAnswer(f"{self.node} ended without a word to {self}"))
+        else:
+            self.state = OVER
+            self.owner.take(scheduler, self.branch, self.answer)
+
+    def due(self, scheduler: Scheduler) -> None:
+        """Time is up."""
+        scheduler.cancel(self.child)
+        self.fail(scheduler, 0, NoAnswer(f"no answer to {self} within {self.timeout} seconds"))
+
+    def children(self) -> Iterable[Activation]:
+        return (self.child,) if self.child is not None else ()
+
+
+class Tell(Wait, kw_only=True):
+    """A message to a node; nobody waits, so its value is None, at once."""
+
+    node: Any
+    words: Any
+    intent: str | None = None
+
+    def __str__(self) -> str:
+        return f"the message {str(_text(self.words))!r:.60} to {self.node}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        message = scheduler.address(act, self.node, self.words, self.intent, "inform")
+        return scheduler.tell(self.node, message, self)
+
+    def due(self, scheduler: Scheduler) -> None:
+        """There is room in the mailbox."""
+        self.take(scheduler, 0, None)
+
+
+class Relay(Asking, kw_only=True):
+    """Hand a message to several nodes; what they say goes to whoever hears the relayer.
+
+    Its value is None, when all have ended. If some fail, the replies of the others still come,
+    then the error (several: an `ExceptionGroup`).
+    """
+
+    nodes: Any
+    message: Any
+    intent: str | None = None
+    ordered: bool = False
+    acts: Any = None
+    left: int = 0
+    errors: Any = None
+
+    def __str__(self) -> str:
+        return f"the relay of {str(_text(self.message))!r:.60}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        message, nodes = scheduler.relayed(act, self.nodes, self.message, self.intent)
+        if not nodes:
+            return None
+        self.left = len(nodes)
+        if self.ordered:
+            self.nodes, self.message, self.acts = iter(nodes), message, []
+            self.following(scheduler, act)
+            return WAITING
+        deliver, hearer, place = scheduler.deliver, act.hearer, act.place
+        self.acts = [
+            deliver(node, message, self, i, hearer, place, act) for i, node in enumerate(nodes)
+        ]
+        return WAITING
+
+    def following(self, scheduler: Scheduler, act: Activation) -> None:
+        """Start the next one in order."""
+        for node in self.nodes:
+            place = len(self.acts)
+            args = (self, place, act.hearer, act.place, act)
+            self.acts.append(scheduler.deliver(node, self.message, *args))
+            break
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        self.left -= 1
+        if not self.left:
+            self.acts = None
+            if self.errors is None:
+                self.state = OVER
+                self.owner.take(scheduler, self.branch, None)
+            else:
+                self.fail(scheduler, 0, together(self.errors, str(self)))
+        elif self.ordered:
+            self.following(scheduler, child.asker)
+
+    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
+        self.errors = [*(self.errors or ()), error]
+        self.ended(scheduler, child)
+
+    def children(self) -> Iterable[Activation]:
+        return self.acts or ()
+
+
+class Stream(Asking, kw_only=True):
+    """The replies of one node or several, one by one: `while (reply := (yield stream)) is not None`.
+
+    Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
+    same in a coroutine. `stream.via` is the place of the node through which the reply came.
+    """
+
+    nodes: Any
+    words: Any
+    intent: str | None = None
+    deltas: bool = False
+    table: bool = False
+    relays: bool = False
+    via: int = 0
+    question: bool = False
+    left: int = -1
+    wanted: bool = False
+    heard: Any = field(default_factory=list)
+    parked: Any = field(default_factory=list)
+    acts: Any = ()
+    errors: Any = None
+
+    def __str__(self) -> str:
+        return f"the stream of answers to {str(_text(self.words))!r:.60}"
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        if (reply := await self) is None:
+            raise StopAsyncIteration
+        return reply
+
+    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
+        """Every yield of a stream takes one reply; the first one sets it going."""
+        if self.wanted:
+            raise Misused(f"{self} is already being waited for")
+        self.owner, self.branch = owner, branch
+        if self.state == FRESH:
+            self.state = BEGUN
+            self.open(scheduler, act)
+            if self.left:
+                act.also(self)
+        elif not self.heard and self.parked:
+            scheduler.stack.extend(self.parked)
+            self.parked.clear()
+        if self.heard:
+            return self.next()
+        if self.left <= 0:
+            return self.close()
+        self.wanted = True
+        return WAITING
+
+    def open(self, scheduler: Scheduler, act: Activation) -> None:
+        """Set the speakers going."""
+        if self.relays:
+            message, nodes = scheduler.relayed(act, self.nodes, self.words, self.intent)
+            self.nodes = nodes
+        else:
+            nodes = self.nodes
+            message = scheduler.address(act, nodes[0], self.words, self.intent, "request")
+        self.left = len(nodes)
+        deliver = scheduler.deliver
+        self.acts = [deliver(node, message, self, i, self, i, act) for i, node in enumerate(nodes)]
+
+    def next(self) -> Any:
+        """The oldest reply that has not been taken."""
+        said, self.via, self.question = self.heard.pop(0)
+        return said
+
+    def close(self) -> None:
+        """The end of the stream: None, or the errors of those who failed."""
+        self.state, self.acts = OVER, ()
+        if errors := self.errors:
+            self.errors = None
+            raise together(errors, str(self))
+
+    def hear(
+        self, scheduler: Scheduler, act: Activation, said: Any, question: bool = False
+    ) -> bool:
+        self.heard.append((said, act.place, question))
+        if not question:
+            self.parked.append(act)
+        if self.wanted:
+            self.wanted = False
+            self.owner.take(scheduler, self.branch, self.next())
+        return False
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        self.left -= 1
+        if not self.left and self.wanted:
+            self.wanted = False
+            try:
+                self.owner.take(scheduler, self.branch, self.close())
+            except Exception as error:
+                self.owner.fail(scheduler, self.branch, error)
+
+    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
+        self.errors = [*(self.errors or ()), error]
+        self.ended(scheduler, child)
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        raise NotImplementedError
+
+    def children(self) -> Iterable[Activation]:
+        return self.acts
+
+
+class Delegate(Asking, kw_only=True):
+    """What `super().receive(message)` yields: the message goes on to the class above."""
+
+    node: Any
+    message: Any
+    handler: Any
+    child: Any = None
+
+    def __str__(self) -> str:
+        return f"what {self.node} receives from its own class"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        args = (self, 0, act.hearer, act.place, act)
+        self.child = scheduler.deliver(self.node, self.message, *args, handler=self.handler)
+        return WAITING
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        self.take(scheduler, 0, None)
+
+    def children(self) -> Iterable[Activation]:
+        return (self.child,) if self.child is not None else ()
+
+
+class Question(Wait, kw_only=True):
+    """A question that went to the table, or to whoever is outside; somebody will settle it."""
+
+    message: Any
+    answerer: Any = None
+
+    def __str__(self) -> str:
+        return f"the question {self.message.content!r:.60} of {self.message.sender}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if self.answerer is not None:
+            Call(function=self.answerer, args=(self.message,)).start(scheduler, act, self)
+        else:
+            act.hearer.hear(scheduler, act, self.message, question=True)
+        return WAITING
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        if self.answerer is not None and isinstance(value, str):
+            value = Message(value, reply_to=self.message, to=self.message.sender)
+        if value is None:
+            self.fail(scheduler, 0, NoAnswer(f"nobody had an answer to {self}"))
+        else:
+            Wait.take(self, scheduler, branch, value)
+
+
+class Settle(Wait, kw_only=True):
+    """A network settles the question a member put to its table; its own value is None."""
+
+    question: Any
+    answer: Any
+
+    def __str__(self) -> str:
+        return f"the answer to {self.question}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if (asked := scheduler.questions.pop(id(self.question), None)) is not None:
+            asked.take(scheduler, 0, self.answer)
+
+
+class Ending(Wait, kw_only=True):
+    """A network says why it ends, when it is not because all has been said."""
+
+    reason: Any
+    detail: str
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if act.asker is None:
+            scheduler.reason, scheduler.detail = self.reason, self.detail
+
+
+class Sleep(Wait, kw_only=True):
+    """Time that passes, by the clock of whoever drives: a number of seconds, or until a date."""
+
+    until: Any
+
+    def __str__(self) -> str:
+        return f"the sleep until {self.until}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if isinstance(self.until, datetime):
+            due = round(self.until.timestamp() * 1e6) * 1000
+        else:
+            due = scheduler.now() + round(self.until * 1e9)
+        scheduler.wake(due, self)
+        return WAITING
+
+    def due(self, scheduler: Scheduler) -> None:
+        """It is time."""
+        self.take(scheduler, 0, None)
+
+
+class Call(Wait, kw_only=True):
+    """A function called once, its result remembered: a side effect, or a request to a model."""
+
+    function: Any
+    args: tuple[Any, ...] = ()
+    options: Any = None
+    task: Any = None
+
+    def __str__(self) -> str:
+        return f"the call of {getattr(self.function, '__qualname__', self.function)}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        scheduler.calls.append(self)
+        return WAITING
+
+
+class Expect(Wait, kw_only=True):
+    """News from outside, by a key: its value is what the news was."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"the news expected for {self.key!r}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        return scheduler.expect(self)
+
+
+class Composite(Wait, kw_only=True):
+    """A wait made of waits."""
+
+    parts: tuple[Any, ...]
+    values: Any = None
+    left: int = 0
+
+    def children(self) -> Iterable[Activation]:
+        return (act for part in self.parts if part.state == BEGUN for act in part.children())
+
+    def others(self, scheduler: Scheduler) -> None:
+        """Cancel the parts that are still under way."""
+        for part in self.parts:
+            if part.state == BEGUN:
+                scheduler.abandon(part)
+            part.state = OVER
+
+    def drop(self, scheduler: Scheduler) -> None:
+        self.state = OVER
+        for part in self.parts:
+            part.drop(scheduler)
+
+
+class AllOf(Composite, kw_only=True):
+    """Every part begun, in order, before any is waited for; the first failure ends the rest."""
+
+    def __str__(self) -> str:
+        return f"all of {', '.join(map(str, self.parts)):.200}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        self.values = [None] * len(self.parts)
+        self.left = len(self.parts)
+        try:
+            for place, part in enumerate(self.parts):
+                value = part.start(scheduler, act, self, place)
+                if value is not WAITING:
+                    self.values[place] = value
+                    self.left -= 1
+        except BaseException:
+            self.others(scheduler)
+            raise
+        return WAITING if self.left else self.values
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        self.values[branch] = value
+        self.left -= 1
+        if not self.left and self.state == BEGUN:
+            self.state = OVER
+            self.owner.take(scheduler, self.branch, self.values)
+
+    def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
+        if self.state == BEGUN:
+            self.parts[branch].state = OVER
+            self.others(scheduler)
+            Wait.fail(self, scheduler, branch, error)
+
+
+class AnyOf(Composite, kw_only=True):
+    """The value of the first part that succeeds; the rest is cancelled."""
+
+    which: bool = False
+
+    def __str__(self) -> str:
+        return f"any of {', '.join(map(str, self.parts)):.200}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        self.values = {}
+        self.left = len(self.parts)
+        for place, part in enumerate(self.parts):
+            try:
+                value = part.start(scheduler, act, self, place)
+            except Exception as error:
+                self.values[place] = error
+                continue
+            if value is not WAITING:
+                self.others(scheduler)
+                return (place, value) if self.which else value
+        if len(self.values) == len(self.parts):
+            raise together(list(self.values.values()), str(self))
+        return WAITING
+
+    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
+        if self.state == BEGUN:
+            self.others(scheduler)
+            Wait.take(self, scheduler, branch, (branch, value) if self.which else value)
+
+    def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
+        self.values[branch] = error
+        if self.state == BEGUN and len(self.values) == len(self.parts):
+            errors = [self.values[place] for place in sorted(self.values)]
+            Wait.fail(self, scheduler, branch, together(errors, str(self)))
+
+
+def together(errors: list[BaseException], what: str) -> BaseException:
+    """One error as it is, several as a group."""
+    return errors[0] if len(errors) == 1 else BaseExceptionGroup(f"several failed in {what}", errors)
+
+
+def _text(words: Any) -> Any:
+    return getattr(words, "content", words)
+
+
+def _parts(waits: tuple[Any, ...]) -> tuple[Wait, ...]:
+    for wait in waits:
+        if not isinstance(wait, Wait):
+            raise Misused(
+                f"expected waits such as peer.ask(...) or sleep(1), but got {wait!r:.80};"
+                " a list of them wants a star: all_of(*waits)"
+            )
+    return waits
+
+
+def all_of(*waits: Wait) -> AllOf:
+    """Wait for all: the list of their values, in the order given.
+
+    Every part has begun, in order, before any is waited for. The first failure cancels the rest
+    and is raised.
+
+    >>> from llambdao import Node
+    >>> class Twice(Node):
+    ...     def query(self, message):
+    ...         return message.content * 2
+    >>> class Both(Node):
+    ...     peer: Node
+    ...
+    ...     def chat(self, message):
+    ...         a, b = yield all_of(self.peer.ask("a", intent="query"),
+    ...                             self.peer.ask("b", intent="query"))
+    ...         return a.content + b.content
+    >>> [said.content for said in Both(peer=Twice()).receive("go")]
+    ['aabb']
+    """
+    return AllOf(parts=_parts(waits))
+
+
+def any_of(*waits: Wait, which: bool = False) -> AnyOf:
+    """Wait for the first that succeeds: its value, or with `which` the pair of place and value.
+
+    Failures are passed over unless all fail; what has not finished is cancelled.
+    """
+    if not waits:
+        raise Misused("any_of() of nothing would wait for ever; give it at least one wait")
+    return AnyOf(parts=_parts(waits), which=which)
+
+
+def sleep(until: float | datetime) -> Sleep:
+    """Wait for a number of seconds, or until an aware date and time.
+
+    >>> sleep(datetime(2030, 1, 1))
+    Traceback (most recent call last):
+    ...
+    llambdao.kernel.errors.Misused: sleep needs a date with a time zone, such as ...
+    """
+    if isinstance(until, datetime) and until.tzinfo is None:
+        raise Misused(f"sleep needs a date with a time zone, such as {until}+00:00, not {until}")
+    return Sleep(until=until)
+
+
+def call(function: Callable[..., Any], /, *args: Any, **options: Any) -> Call:
+    """Call a function, or a coroutine function, once; its result is remembered by a journal.
+
+    The place for side effects and for everything slow: where the driver has threads and tasks,
+    nobody else waits meanwhile.
+    """
+    if not callable(function):
+        raise Misused(
+            f"call needs a function and its arguments, call(f, x), but got {function!r:.80}"
+        )
+    return Call(function=function, args=args, options=options)
+
+
+def expect(key: str) -> Expect:
+    """Wait for news from outside, told to the conversation under this key."""
+    return Expect(key=key)
