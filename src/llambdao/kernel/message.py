@@ -153,8 +153,8 @@ class Message(Struct, metaclass=MessageMeta):
         >>> Message("Ping?").reply("Pong!").content
         'Pong!'
         """
-        act = current()
-        fields.setdefault("sender", act.node if act is not None else self.to)
+        turn = current()
+        fields.setdefault("sender", self.to if turn is None else turn[0].node)
         return Message(content, to=self.sender, reply_to=self, **fields)
 
     def but(self, **changes: Any) -> Self:

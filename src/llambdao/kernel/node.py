@@ -68,6 +68,25 @@ class Edge(Struct, eq=False):
         return f"Edge(to {self.node}, {dict(self.metadata)})"
 
 
+Handler = tuple[Callable[..., Any], int]
+"""A function that handles messages, and which of the four kinds it is."""
+
+
+class Everything(dict[str, Handler]):
+    """The handlers of a class that overrides `receive`: that one, for whatever is said."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self.handler = handler
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The one handler."""
+        return self.handler
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
 class Inherited:
     """What a class that overrides `receive` has in its place.
 
@@ -120,8 +139,9 @@ class Node(BaseModel):
     persona: str = ""
     """Who it is to be; what `be` changes."""
 
-    __handlers__: ClassVar[dict[str, tuple[Callable[..., Any], int]]] = {}
-    __receive__: ClassVar[tuple[Callable[..., Any], int] | None] = None
+    __handlers__: ClassVar[dict[str, Handler]] = {}
+    __table__: ClassVar[dict[str, Handler]] = {}
+    __receive__: ClassVar[Handler | None] = None
 
     # -- made once per class -------------------------------------------------------------------
 
@@ -133,6 +153,7 @@ class Node(BaseModel):
             type.__setattr__(cls, "receive", override)
             cls.__receive__ = override.handler
         cls.__handlers__ = _handlers(cls)
+        cls.__table__ = cls.__handlers__ if cls.__receive__ is None else Everything(cls.__receive__)
 
     def __init__(self, /, **fields: Any) -> None:
         super().__init__(**fields)
@@ -237,11 +258,8 @@ class Node(BaseModel):
 
     def understands(self, intent: str, /) -> bool:
         """Is there a handler for this intent?"""
-        cls = type(self)
-        if cls.__receive__ is not None:
-            return True
-        found = cls.__handlers__.get(intent)
-        return found is not None and found[0] is not GUARDED["be"]
+        handler = type(self).__table__.get(intent)
+        return handler is not None and handler[0] is not GUARDED["be"]
 
     def be(self, persona: Any) -> None:
         """Be this way from now on: changes the `persona`.
@@ -325,18 +343,18 @@ class Node(BaseModel):
 
     def now(self) -> datetime:
         """The time, by the clock of whoever drives this conversation: an aware UTC `datetime`."""
-        act = current()
-        ns = SYSTEM.now() if act is None else act.scheduler.now()
+        turn = current()
+        ns = SYSTEM.now() if turn is None else turn[1].now()
         return datetime.fromtimestamp(ns // 1_000_000_000, UTC).replace(
             microsecond=ns % 1_000_000_000 // 1000
         )
 
     def random(self) -> random.Random:
         """A source of random numbers: the same again for the same conversation and clock."""
-        act = current()
-        if act is None:
+        turn = current()
+        if turn is None:
             return random.Random()
-        return random.Random(f"{act.scheduler.salt}/{act.scheduler.serial()}")
+        return random.Random(f"{turn[1].salt}/{turn[1].serial()}")
 
     def uuid(self) -> UUID:
         """A new id: the same again for the same conversation and clock."""
@@ -418,9 +436,9 @@ def _kind(function: Callable[..., Any]) -> int:
     return GENERATOR if inspect.isgeneratorfunction(function) else PLAIN
 
 
-def _handlers(cls: type[Node]) -> dict[str, tuple[Callable[..., Any], int]]:
+def _handlers(cls: type[Node]) -> dict[str, Handler]:
     """The handlers of a class: the curated intents it defines, and what is marked."""
-    handlers: dict[str, tuple[Callable[..., Any], int]] = {}
+    handlers: dict[str, Handler] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             marked = getattr(value, "__intent__", False)
@@ -434,4 +452,4 @@ def _handlers(cls: type[Node]) -> dict[str, tuple[Callable[..., Any], int]]:
 
 
 RESERVED = frozenset(name for name in dir(Node) if name not in CURATED)
-Node.__handlers__ = {"be": (Node.be, PLAIN)}
+Node.__handlers__ = Node.__table__ = {"be": (Node.be, PLAIN)}

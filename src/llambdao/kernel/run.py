@@ -155,7 +155,9 @@ class Conversation:
         if options:
             scheduler = _scheduler(**options)
         else:
-            scheduler = Scheduler(SYSTEM.now, SYSTEM.salt(), start_task=_start_task)
+            scheduler = Scheduler(
+                SYSTEM.now, SYSTEM.salt(), count(1).__next__, start_task=_start_task
+            )
         self._scheduler = scheduler
         if hearer is WATCHER:
             scheduler.seen = deque()
@@ -245,6 +247,7 @@ def _scheduler(
     return Scheduler(
         clock.now,
         clock.salt(),
+        count(1).__next__,
         limits,
         start_task=_start_task,
         observers=(observe,) if observe is not None else (),
@@ -293,9 +296,9 @@ def _idle(scheduler: Scheduler) -> None:
         scheduler.host.run(scheduler.host.wait(None))
         return
     if scheduler.calls:
-        for wait in scheduler.calls:
+        calls, scheduler.calls = scheduler.calls, ()
+        for wait in calls:
             _call(scheduler, wait)
-        scheduler.calls.clear()
         return
     due = scheduler.next_due
     seconds = None if due is None else max(0.0, (due - scheduler.now()) / 1e9)
@@ -351,10 +354,10 @@ async def _idle_on_loop(scheduler: Scheduler, tasks: Any) -> None:
     if scheduler.settling is not None:
         await tasks.wait(None)
         return
-    for wait in scheduler.calls:
+    calls, scheduler.calls = scheduler.calls, ()
+    for wait in calls:
         if wait.state == BEGUN:
             tasks.call(wait, tasks.in_thread(wait))
-    scheduler.calls.clear()
     due = scheduler.next_due
     if scheduler.sleep is time.sleep or due is None:
         await tasks.wait(None if due is None else max(0.0, (due - scheduler.now()) / 1e9))

@@ -13,10 +13,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 from heapq import heappop, heappush
-from itertools import count
 from types import GeneratorType, MappingProxyType
 from typing import Any, Protocol
 
@@ -35,15 +34,12 @@ from llambdao.kernel.errors import (
 )
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut
 from llambdao.kernel.turn import LOOPS
-from llambdao.kernel.waits import BEGUN, WAITING, Ask, Question, Stream, Tell, Wait
+from llambdao.kernel.waits import BEGUN, WAITING, Ask, Question, Tell, Wait
 
 __all__ = ["Activation", "DeadLetter", "Event", "Limits", "Reason", "Recorder", "Scheduler"]
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = range(4)
 """The four kinds of handler."""
-
-NEW, OPEN, CLOSED = range(3)
-"""The life of an activation."""
 
 QUESTIONS = frozenset({"request", "query"})
 """The intents whose messages wait for an answer when they are yielded."""
@@ -114,6 +110,12 @@ class Outside:
 
 OUTSIDE: Any = Outside()
 
+ITSELF: Any = object()
+"""In place of an intent: the message that was yielded is sent itself, not a copy of it."""
+
+DEEP = 32
+"""From this depth on it is counted how often a node stands in a chain of askers."""
+
 PENDING: Any = type("Pending", (), {"__repr__": lambda self: "PENDING"})()
 """What a talk gives back while a task of its own is under way."""
 
@@ -127,32 +129,30 @@ class Activation(Struct, eq=False):
 
     node: Any
     message: Any
+    handler: Any
     parent: Any  # the wait that learns of its end; None for what nobody waits for
-    branch: int  # its place in that wait
     hearer: Any  # who hears its replies: a wait, OUTSIDE, or None
     place: int  # its place there
     asker: Any  # the activation on whose behalf it runs
-    handler: Any
-    depth: int = 0
-    state: int = NEW
-    talk: Any = None
-    send: Any = None
-    value: Any = None
+    depth: int
+    talk: Any = None  # what is left of the handler, once it has begun
+    value: Any = None  # what it is to be sent next
     error: Any = None
-    wait: Any = None
+    wait: Any = None  # what it waits for
     others: Any = None  # open streams, and what a coroutine awaits at once
-    frames: Any = None  # talks that go on when a list has been said
     ink: Any = None
+    closed: bool = False
     busy: bool = False  # holds its node while a task of its own is under way
+    deep: bool = False  # counts in a chain of askers that has grown long
 
     def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
         """What it waited for came to this value."""
-        self.value, self.wait = value, None
+        self.value = value
         scheduler.stack.append(self)
 
     def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
         """What it waited for came to this error."""
-        self.error, self.wait = error, None
+        self.error = error
         scheduler.stack.append(self)
 
     def also(self, wait: Wait) -> None:
@@ -164,10 +164,58 @@ class Activation(Struct, eq=False):
     def waits(self) -> list[Wait]:
         """Everything it waits for."""
         waits = [wait for wait in self.others or () if wait.state == BEGUN]
-        return waits if self.wait is None else [self.wait, *waits]
+        if self.wait is not None and self.wait.state == BEGUN and self.wait not in waits:
+            waits.insert(0, self.wait)
+        return waits
 
     def __str__(self) -> str:
         return f"{self.node}.{self.message.intent}"
+
+
+class Tail:
+    """The talk of a handler that has returned a wait: all it still says is what that comes to."""
+
+    @staticmethod
+    def send(value: Any) -> Any:
+        """Say the value, and end."""
+        raise StopIteration(value)
+
+    @staticmethod
+    def throw(error: BaseException) -> Any:
+        """Fail."""
+        raise error
+
+    @staticmethod
+    def close() -> None:
+        """Nothing is left to clean up."""
+
+
+class Spread:
+    """The talk of a handler that says several things at once, and what it goes on with."""
+
+    def __init__(self, act: Activation, items: Iterator[Any], rest: Any) -> None:
+        self.act, self.items, self.rest = act, items, rest
+
+    def send(self, value: Any) -> Any:
+        """The next thing, or what the handler goes on with."""
+        if self.items is not None:
+            for item in self.items:
+                return item
+            self.items = None
+            self.act.talk = self.rest
+        return self.rest.send(value)
+
+    def throw(self, error: BaseException) -> Any:
+        """What one of them waited for failed."""
+        self.items = None
+        self.act.talk = self.rest
+        return self.rest.throw(error)
+
+    def close(self) -> None:
+        """Clean up."""
+        if hasattr(self.items, "close"):
+            self.items.close()
+        self.rest.close()
 
 
 class Scheduler(Struct, eq=False):
@@ -175,13 +223,14 @@ class Scheduler(Struct, eq=False):
 
     now: Callable[[], int]
     salt: int
+    serial: Callable[[], int]
     limits: Limits = LIMITS
     start_task: Any = None  # (scheduler, act, source, kind) -> talk: *start this coroutine*
     host: Any = None  # where the driver keeps the tasks of this scheduler
     sleep: Any = time.sleep  # how the driver lets time pass
     settling: Any = None  # the talk whose task has just been let go on
-    begun: list[Activation] = field(default_factory=list)  # what that task has set going
-    observers: Any = ()
+    begun: Any = ()  # what that task has set going
+    observers: Any = ()  # called with every event
     answerer: Any = None  # who answers questions that reach the outside
     deltas: bool = False  # does the outside want to hear deltas?
     seen: Any = None  # what a watcher has not been shown yet
@@ -189,19 +238,18 @@ class Scheduler(Struct, eq=False):
     ready: Any = ()
     told: Any = ()
     timers: Any = ()
-    calls: list[Any] = field(default_factory=list)  # *do this call*
+    calls: Any = ()  # *do this call*
     dropped: Any = ()  # calls that nobody waits for any longer
     under_way: int = 0  # calls and tasks the driver is busy with
     expected: Any = None
-    news_kept: Any = None
+    kept: Any = None  # news that nobody expected yet
     questions: Any = None
-    roots: dict[int, Activation] = field(default_factory=dict)
+    roots: Any = None
     held: Any = None
     mail: Any = None
     queued: Any = None
     deep: Any = None
-    serial: Any = field(default_factory=lambda: count(1).__next__)
-    young: list[Message] = field(default_factory=list)
+    young: Any = ()
     old: Any = ()
     ink: Any = None
     dead: Any = ()
@@ -214,16 +262,17 @@ class Scheduler(Struct, eq=False):
         """A message from outside: the beginning of a conversation."""
         self.ink = Ink(None, None, None, None, self.salt)
         if message.seal is None:
-            if message.intent is None:
+            if message._intent is None and message._action is None:
                 force_setattr(message, "_intent", "chat")
             if message._to is None:
                 force_setattr(message, "_to", node)
-            self._freeze(message)
-            force_setattr(message, "seal", (self.now(), self._count(), self.ink))
+            if message.metadata is not NOTHING:
+                self._freeze(message)
+            force_setattr(message, "seal", (self.now(), self.serial(), self.ink))
         if self.observers or self.seen is not None:
             self.observe("said", message._sender, message)
-        root = self.deliver(node, message, None, 0, hearer, 0, None)
-        self.roots[id(root)] = root
+        root = self.deliver(node, message, None, hearer, 0, None)
+        self.roots = {id(root): root}
         return root
 
     def tick(self) -> None:
@@ -252,21 +301,20 @@ class Scheduler(Struct, eq=False):
             if wait.state == BEGUN:
                 self._input(wait.take, 0, value)
                 return
-        self.news_kept = self.news_kept or {}
-        self.news_kept.setdefault(key, deque()).append(value)
+        self.kept = self.kept or {}
+        self.kept.setdefault(key, deque()).append(value)
 
     def close(self, reason: Reason = Reason.STOPPED, detail: str = "") -> None:
         """End it all: everybody is cancelled, innermost first; what was told is a dead letter."""
         if self.reason is None:
             self.reason, self.detail = reason, detail
         errors: list[BaseException] = []
-        for root in [*reversed(self.roots.values())]:
+        for root in [*reversed((self.roots or {}).values())]:
             self.cancel(root, errors)
-        for act in [*self.told, *self.ready]:
-            if act.state == NEW:
-                act.state = CLOSED
-                self.bury(act.message, "cancelled")
-        self.roots.clear()
+        for act in self.told:
+            act.closed = True
+            self.bury(act.message, "cancelled")
+        self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
         if self.observers:
@@ -282,8 +330,8 @@ class Scheduler(Struct, eq=False):
         Yields None when nobody can go on before something happens outside: do the `calls`, let the
         tasks run, wait until `next_due`, then resume it.
         """
-        stack = self.stack
-        seen = self.seen
+        stack, seen, observers = self.stack, self.seen, self.observers
+        now, serial, most = self.now, self.serial, self.limits.messages
         try:
             while True:
                 if seen:
@@ -300,151 +348,151 @@ class Scheduler(Struct, eq=False):
                     continue
                 else:
                     break
-                if act.state == CLOSED or (self.held and self._queues(act)):
+                if act.closed or (self.held and self._queues(act)):
                     continue
-                node = act.node
+                node, talk, value, error = act.node, act.talk, act.value, act.error
                 if node._undo:
                     node._undo.clear()
-                value, error = act.value, act.error
                 if value is not None:
                     act.value = None
                 while True:  # one turn: until the handler waits, ends or fails
-                    ended = False
+                    ended = over = False
                     try:
-                        if act.state == NEW:
-                            act.state = OPEN
-                            function, kind = act.handler
-                            if self.observers:
+                        if talk is not None:
+                            if error is None:
+                                said = talk.send(value)
+                            else:
+                                act.error, thrown, error = None, error, None
+                                said = talk.throw(thrown)
+                        else:
+                            if observers:
                                 self.observe("delivered", node, act.message)
-                            if kind == GENERATOR:
-                                act.talk = talk = function(node, act.message)
-                                act.send = talk.send
-                                said = act.send(None)
-                            elif kind == PLAIN:
+                            function, kind = act.handler
+                            if kind == PLAIN:
+                                talk, ended = TAIL, True
                                 said = function(node, act.message)
-                                ended = True
+                            elif kind == GENERATOR:
+                                act.talk = talk = function(node, act.message)
+                                said = talk.send(None)
                             else:
                                 source = function(node, act.message)
                                 act.talk = talk = self.start_task(self, act, source, kind)
-                                act.send = talk.send
-                                said = act.send(None)
-                        elif error is not None:
-                            act.error = None
-                            thrown, error = error, None
-                            if act.talk is None:
-                                self._failed(act, thrown)
-                                break
-                            said = act.talk.throw(thrown)
-                        elif act.talk is None:  # a returned wait has come to its value
-                            said, ended = value, True
-                        else:
-                            said = act.send(value)
+                                said = talk.send(None)
                     except StopIteration as stop:
-                        if act.talk is None:
+                        if ended:
                             self._failed(act, RuntimeError(f"{act} raised StopIteration"))
                             break
                         said, ended = stop.value, True
-                        if act.frames:
-                            act.talk = talk = act.frames.pop()
-                            if talk is not None:
-                                act.send, ended = talk.send, False
                     except Exception as failure:
                         self._failed(act, failure)
                         break
                     value = None
                     kind = type(said)
-                    if kind is str:
-                        ink = act.ink or self._ink(act)
-                        seal = (self.now(), self._count(), ink)
+                    if kind is Message or (kind is not str and isinstance(said, Message)):
+                        if said.seal is None:
+                            word = said._intent or said._action
+                            if said._to is None and (word is None or word not in QUESTIONS):
+                                wait = None
+                            else:
+                                wait = self._addressed(act, said)
+                            if wait is None:
+                                if said.metadata is not NOTHING:
+                                    self._freeze(said)
+                                if (number := serial()) > most:
+                                    self._exhausted()
+                                seal = (now(), number, act.ink or self._ink(act))
+                                force_setattr(said, "seal", seal)
+                            else:
+                                said, kind = wait, Wait
+                        elif said.sender is node:
+                            said = self._again(act, said)
+                    elif kind is str:
+                        if (number := serial()) > most:
+                            self._exhausted()
+                        seal = (now(), number, act.ink or self._ink(act))
                         said = Message(
                             said, None, None, None, None, None, NOTHING, None, None, seal
                         )
-                        named = False
                     elif said is None:
                         if ended:
-                            self._ended(act)
+                            over = True
                             break
                         continue
+                    elif isinstance(said, Wait):
+                        kind = Wait
                     elif said is PENDING:
                         self._hold(act)
                         while self.settling is not None:
                             yield None
                         break
-                    elif isinstance(said, Message):
-                        if said.seal is None:
-                            named = (said._intent or said._action) is not None
-                            if (named and said.intent in QUESTIONS) or said._to is not None:
-                                wait = self._addressed(act, said)
-                                if wait is not None:
-                                    said = wait
-                            if said is not None and not isinstance(said, Wait):
-                                ink = act.ink or self._ink(act)
-                                self._freeze(said)
-                                force_setattr(said, "seal", (self.now(), self._count(), ink))
-                        else:
-                            named = False
-                            if said.sender is node:
-                                said = self._again(act, said)
-                    if isinstance(said, Wait):
+                    elif kind is Delta:
+                        if self._delta(act, said):
+                            yield said
+                        continue
+                    else:
+                        error = self._spread(act, said, TAIL if ended else talk)
+                        if error is None:
+                            talk = act.talk
+                        elif ended:
+                            self._failed(act, error)
+                            break
+                        continue
+                    if kind is Wait:
                         mark = len(stack)
+                        if ended:
+                            act.talk = talk = TAIL
                         try:
                             value = said.start(self, act, act)
                         except Exception as failure:
-                            if ended:
-                                self._failed(act, failure)
-                                break
                             error = failure
                             continue
                         finally:
                             if len(stack) > mark + 1:  # what it set going runs in that order
                                 stack[mark:] = stack[mark:][::-1]
-                        if ended:
-                            act.talk = None
-                        if value is WAITING:
-                            act.wait = said
-                            if self.observers:
-                                self.observe("waits", node, act.message, said)
-                            break
-                        if seen:
-                            act.value = value
-                            stack.append(act)
-                            break
-                        continue
-                    if not isinstance(said, Message):
-                        if kind is Delta:
-                            if self._delta(act, said):
-                                yield said
-                            if ended:
-                                self._ended(act)
+                        if value is not WAITING:
+                            if seen:
+                                act.value = value
+                                stack.append(act)
                                 break
-                        else:
-                            error = self._expand(act, said, ended)
-                            if error is not None and ended:
-                                self._failed(act, error)
-                                break
-                        continue
+                            continue
+                        act.wait = said
+                        if act.depth > DEEP:
+                            self._deepen(act)
+                        if observers:
+                            self.observe("waits", node, act.message, said)
+                        break
                     # a reply
-                    if self.observers or seen is not None:
+                    if observers or seen is not None:
                         self.observe("said", node, said)
                     hearer = act.hearer
                     if hearer is OUTSIDE:
                         yield said
-                        if act.state == CLOSED:
+                        if act.closed:
                             break
                         if node._undo:
                             node._undo.clear()
                     elif hearer is None:
-                        self._unheard(act, said, named)
+                        self._unheard(act, said)
                     elif not hearer.hear(self, act, said):
                         if ended:
-                            act.talk = None
+                            act.talk = TAIL
                         break
                     if ended:
-                        self._ended(act)
+                        over = True
                         break
                     if seen:
                         stack.append(act)
                         break
+                if over:
+                    act.closed = True
+                    if act.others or act.deep:
+                        self._tidy(act)
+                    if observers:
+                        self.observe("ended", node, act.message)
+                    if (parent := act.parent) is not None:
+                        parent.ended(self, act)
+                    else:
+                        self.roots.pop(id(act), None)
                 if act.busy and said is not PENDING:
                     self.release(act)
             self.reason = self.reason or Reason.DONE
@@ -467,51 +515,71 @@ class Scheduler(Struct, eq=False):
     # -- what waits call -----------------------------------------------------------------------
 
     def deliver(
-        self,
-        node: Any,
-        message: Any,
-        parent: Any,
-        branch: int,
-        hearer: Any,
-        place: int,
-        asker: Any,
-        handler: Any = None,
+        self, node: Any, message: Any, parent: Any, hearer: Any, place: int, asker: Any
     ) -> Activation:
         """Let a node handle a message next, on behalf of `asker`."""
-        if handler is None:
-            handler = self._handler(node, message)
+        handler = self._handler(node, message)
         depth = 0 if asker is None else asker.depth + 1
-        act = Activation(node, message, parent, branch, hearer, place, asker, handler, depth)
-        if depth > self.limits.chain // 2:
-            self._check_chain(act)
-        young = self.young
-        if not young or young[-1] is not message:
-            young.append(message)
-            if len(young) > WINDOW:
-                self._age()
+        act = Activation(node, message, handler, parent, hearer, place, asker, depth)
+        self.stack.append(act)
+        self._remember(message)
+        return act
+
+    def delegate(self, handler: Any, wait: Any, asker: Activation) -> Activation:
+        """Let another handler of the same node handle the same message next."""
+        node, message, place = asker.node, asker.message, asker.place
+        act = Activation(
+            node, message, handler, wait, asker.hearer, place, asker, asker.depth + 1
+        )
         self.stack.append(act)
         return act
+
+    def relay(self, wait: Any, asker: Activation, message: Any, intent: Any) -> list[Activation]:
+        """Let nodes handle a message next: those who understand it, its author left out.
+
+        They are heard by `wait` if that is a stream, else by whoever hears the asker.
+        """
+        if type(message) is str:
+            message = self.address(asker, asker.node, message, intent, "chat")
+        word = message._intent or message.intent
+        if intent is not None and word != intent:
+            own = {**message.metadata, "intent": word}
+            message = message.but(intent=intent, metadata=MappingProxyType(own))
+            force_setattr(message, "seal", (self.now(), self.serial(), self.ink))
+            word = intent
+        author, depth = message.sender, asker.depth + 1
+        if wait.hears:
+            hearer, place, step = wait, 0, 1
+        else:
+            hearer, place, step = asker.hearer, asker.place, 0
+        acts = []
+        for node in wait.nodes:
+            handler = type(node).__table__.get(word)
+            if handler is not None and node is not author:
+                act = Activation(node, message, handler, wait, hearer, place, asker, depth)
+                acts.append(act)
+                place += step
+        if author is not None and type(author) is Address:
+            acts = [act for act in acts if act.node != author]
+            for place, act in enumerate(acts if step else ()):
+                act.place = place
+        if not acts and asker.asker is None and not wait.hears:
+            self._nobody_understands(asker, wait, word)
+        self._remember(message)
+        return acts
 
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
         """The message that a question or a tell sends: fresh words, or a fresh copy of a message."""
         if type(words) is str:
             seal = (self.now(), self._count(), self.ink)
+            word = intent or default
             message = Message(
-                words,
-                intent or default,
-                act.node,
-                node,
-                act.message,
-                None,
-                NOTHING,
-                None,
-                None,
-                seal,
+                words, word, act.node, node, act.message, None, NOTHING, None, None, seal
             )
         elif isinstance(words, Message):
-            if intent is OUTSIDE:  # yielded itself, not a copy
-                message = words
-                ink = act.ink or self._ink(act)
+            ink = self.ink
+            if intent is ITSELF:
+                message, ink = words, act.ink or self._ink(act)
             else:
                 message = words.but(
                     intent=intent or words.intent or default,
@@ -519,7 +587,6 @@ class Scheduler(Struct, eq=False):
                     to=node,
                     reply_to=act.message,
                 )
-                ink = self.ink
             self._freeze(message)
             force_setattr(message, "seal", (self.now(), self._count(), ink))
         else:
@@ -530,7 +597,8 @@ class Scheduler(Struct, eq=False):
 
     def tell(self, node: Any, message: Message, wait: Any) -> Any:
         """Put a message into a node's mailbox; `WAITING` when that is full."""
-        act = Activation(node, message, None, 0, None, 0, None, self._handler(node, message))
+        handler = self._handler(node, message)
+        act = Activation(node, message, handler, None, None, 0, None, 0)
         if not isinstance(self.told, deque):
             self.told, self.queued = deque(), {}
         self.told.append(act)
@@ -540,39 +608,15 @@ class Scheduler(Struct, eq=False):
         act.others = [wait]
         return WAITING
 
-    def relayed(
-        self, act: Activation, nodes: Any, message: Any, intent: Any
-    ) -> tuple[Message, list[Any]]:
-        """What is relayed, and to whom: not to its author, nor to those who don't understand."""
-        if isinstance(message, str):
-            message = self.address(act, act.node, message, intent, "chat")
-        if intent is not None and message.intent != intent:
-            own = {**message.metadata, "intent": message.intent}
-            message = message.but(intent=intent, metadata=MappingProxyType(own))
-            ink = Ink(None, None, None, intent, self.salt)
-            force_setattr(message, "seal", (self.now(), self._count(), ink))
-        word, author = message.intent, message.sender
-        if isinstance(author, Address):
-            nodes = [node for node in nodes if node != author]
-        fit = [node for node in nodes if node is not author and node.understands(word)]
-        if not fit and nodes and not isinstance(act.parent, Stream):
-            others = [node for node in nodes if node is not author]
-            if others and act.asker is None:
-                raise UnknownIntent(
-                    f"nobody in {act.node} understands {word!r}; "
-                    + "; ".join(f"{node} understands {_listed(node)}" for node in others[:5])
-                )
-        return message, fit
-
     def wake(self, due: int, wait: Any) -> None:
         """Call `wait.due` when it is that late."""
         if not self.timers:
             self.timers = []
-        heappush(self.timers, (due, self._count(), wait))
+        heappush(self.timers, (due, self.serial(), wait))
 
     def expect(self, wait: Any) -> Any:
         """The news under this key, now or when it comes."""
-        if kept := (self.news_kept or {}).get(wait.key):
+        if kept := (self.kept or {}).get(wait.key):
             return kept.popleft()
         self.expected = self.expected or {}
         self.expected.setdefault(wait.key, deque()).append(wait)
@@ -589,26 +633,25 @@ class Scheduler(Struct, eq=False):
         family, todo = [], [act]
         while todo:
             one = todo.pop()
-            if one.state != CLOSED:
+            if not one.closed:
                 family.append(one)
                 todo += [child for wait in one.waits() for child in wait.children()]
         failed: list[BaseException] = [] if errors is None else errors
         for one in reversed(family):
-            begun, one.state = one.state == OPEN, CLOSED
+            one.closed = True
             for wait in one.waits():
                 wait.drop(self)
-                if not wait.children():
-                    self.dropped = [*self.dropped, wait]
-            if begun and one.talk is not None:
-                for talk in (one.talk, *(one.frames or ())):
-                    try:
-                        if talk is not None:
-                            talk.close()
-                    except Exception as error:
-                        failed.append(error)
+            if one.talk is not None:
+                try:
+                    one.talk.close()
+                except Exception as error:
+                    failed.append(error)
+            if one.deep:
+                self.deep[id(one.node), one.handler[0]] -= 1
             if one.busy:
                 self.release(one)
-            self.roots.pop(id(one), None)
+            if self.roots:
+                self.roots.pop(id(one), None)
             if self.observers:
                 self.observe("ended", one.node, one.message, "cancelled")
         if failed and errors is None:
@@ -658,9 +701,8 @@ class Scheduler(Struct, eq=False):
     # -- inside --------------------------------------------------------------------------------
 
     def _handler(self, node: Any, message: Any) -> Any:
-        cls = type(node)
         try:
-            handler = cls.__receive__ or cls.__handlers__.get(message._intent or message.intent)
+            handler = type(node).__table__.get(message._intent or message.intent)
         except AttributeError:
             if isinstance(node, Address):
                 raise Unreachable(
@@ -678,18 +720,39 @@ class Scheduler(Struct, eq=False):
             if edge is None or "be" not in (edge.metadata.get("may") or ()):
                 raise NotPermitted(
                     f"{sender or 'the caller'} may not change what {node} is: that takes an edge,"
-                    f" sender.link(node, may={{'be'}}), or a `be` of its own in {cls.__name__}"
+                    f" sender.link(node, may={{'be'}}), or a `be` of its own in {type(node).__name__}"
                 )
         return handler
 
     def _count(self) -> int:
         number: int = self.serial()
         if number > self.limits.messages:
-            raise Exhausted(
-                f"this conversation was ended after {self.limits.messages:,} messages;"
-                " to allow more: limits=Limits(messages=...)"
-            )
+            self._exhausted()
         return number
+
+    def _exhausted(self) -> None:
+        raise Exhausted(
+            f"this conversation was ended after {self.limits.messages:,} messages;"
+            " to allow more: limits=Limits(messages=...)"
+        )
+
+    def _remember(self, message: Any) -> None:
+        """Keep a handled message within the window; the oldest let go of what they answered."""
+        young = self.young
+        if not young:
+            self.young = [message]
+        elif young[-1] is not message:
+            young.append(message)
+            if len(young) > WINDOW:
+                for old in self.old:
+                    cut(old)
+                self.old, self.young = young, []
+
+    def _nobody_understands(self, act: Activation, wait: Any, word: str) -> None:
+        others = [node for node in wait.nodes if node is not act.message.sender]
+        if others:
+            known = "; ".join(f"{node} understands {_listed(node)}" for node in others[:5])
+            raise UnknownIntent(f"nobody in {act.node} understands {word!r}; {known}")
 
     def _ink(self, act: Activation) -> Ink:
         message = act.message
@@ -714,9 +777,9 @@ class Scheduler(Struct, eq=False):
         if said.intent not in QUESTIONS:
             if to is asker or to == asker or said._reply_to is act.message:
                 return None
-            return Tell(node=to, words=said, intent=OUTSIDE)
+            return Tell(node=to, words=said, intent=ITSELF)
         if to is not None or (asker is not None and not getattr(act.hearer, "table", False)):
-            return Ask(node=to if to is not None else asker, words=said, intent=OUTSIDE)
+            return Ask(node=to if to is not None else asker, words=said, intent=ITSELF)
         ink = act.ink or self._ink(act)
         self._freeze(said)
         force_setattr(said, "seal", (self.now(), self._count(), ink))
@@ -731,10 +794,11 @@ class Scheduler(Struct, eq=False):
             return Question(message=said, answerer=self.answerer)
         return Unanswerable(message=said)
 
-    def _unheard(self, act: Activation, said: Message, named: bool) -> None:
+    def _unheard(self, act: Activation, said: Any) -> None:
         """A reply that nobody waits for: news for the teller, or an acknowledgement."""
         teller = act.message.sender
-        if not named or teller is None:
+        own = said.seal[2] is act.ink and (said._intent or said._action) is not None
+        if not own or teller is None:
             return
         if not isinstance(teller, Address) and teller.understands(said.intent):
             self.tell(teller, said, None)
@@ -752,50 +816,43 @@ class Scheduler(Struct, eq=False):
             act.hearer.parked.remove(act)
         return False
 
-    def _expand(self, act: Activation, said: Any, ended: bool) -> BaseException | None:
+    def _spread(self, act: Activation, said: Any, rest: Any) -> BaseException | None:
         """Say the items of a list one by one, then go on; an error for what cannot be said."""
         if type(said) in (list, tuple):
-            talk: Any = (item for item in said)
+            act.talk = Spread(act, iter(said), rest)
         elif isinstance(said, GeneratorType):
-            talk = said
-        elif hasattr(said, "__await__") or hasattr(said, "asend"):
-            kind = COROUTINE if hasattr(said, "__await__") else ASYNC_GENERATOR
-            if self.start_task is not None and ended:
-                talk = self.start_task(self, act, said, kind)
-            else:
-                return Misused(f"{_line(act)}: yield waits, not coroutines; await {said!r}, or call()")
+            act.talk = said if rest is TAIL else Spread(act, said, rest)
+        elif rest is TAIL and hasattr(said, "__await__"):
+            act.talk = self.start_task(self, act, said, COROUTINE)
+        elif rest is TAIL and hasattr(said, "asend"):
+            act.talk = self.start_task(self, act, said, ASYNC_GENERATOR)
         else:
+            if hasattr(said, "close"):
+                said.close()
             return Misused(
                 f"{_line(act)} said {said!r:.80}; a handler says a str, a Message, a wait such as"
                 " peer.ask(...), or a list of those"
             )
-        act.frames = act.frames or []
-        act.frames.append(None if ended else act.talk)
-        act.talk, act.send = talk, talk.send
         return None
 
-    def _ended(self, act: Activation) -> None:
-        act.state = CLOSED
+    def _tidy(self, act: Activation) -> None:
+        """An activation has ended: what it left open is cancelled."""
         if act.others:
             for wait in act.waits():
                 self.abandon(wait)
-        if self.deep and act.depth > self.limits.chain // 2:
+        if act.deep:
             self.deep[id(act.node), act.handler[0]] -= 1
-        if self.observers:
-            self.observe("ended", act.node, act.message)
-        if act.parent is None:
-            self.roots.pop(id(act), None)
-        else:
-            act.parent.ended(self, act)
 
     def _failed(self, act: Activation, error: BaseException) -> None:
         """A handler raised: undo this turn's assignments; the error goes to whoever waits."""
-        act.state = CLOSED
+        act.closed = True
         undo = act.node._undo
         if undo:
             act.node._restore(undo)
         for wait in act.waits():
             self.abandon(wait)
+        if act.deep:
+            self.deep[id(act.node), act.handler[0]] -= 1
         if self.observers:
             self.observe("failed", act.node, act.message, error)
         if act.busy:
@@ -815,17 +872,8 @@ class Scheduler(Struct, eq=False):
             self._input(wait.due)
         act.others = None
         self.roots[id(act)] = act
-        young = self.young
-        young.append(act.message)
-        if len(young) > WINDOW:
-            self._age()
+        self._remember(act.message)
         return act
-
-    def _age(self) -> None:
-        """The older half of the window lets go of what it answered."""
-        for message in self.old:
-            cut(message)
-        self.old, self.young = self.young, []
 
     def _input(self, put: Callable[..., None], *args: Any) -> None:
         """Something happened outside: whoever can go on now is ready, after those before it."""
@@ -846,27 +894,32 @@ class Scheduler(Struct, eq=False):
         todo = [*self.roots.values()]
         while todo:
             act = todo.pop()
-            if act.state != CLOSED:
+            if not act.closed:
                 yield act
                 todo += [child for wait in act.waits() for child in wait.children()]
 
-    def _check_chain(self, act: Activation) -> None:
+    def _deepen(self, act: Activation) -> None:
         """Refuse a chain of askers that holds one node and handler too often."""
-        most = self.limits.chain
+        if act.deep:
+            return
+        act.deep = True
         self.deep = {} if self.deep is None else self.deep
         key = (id(act.node), act.handler[0])
-        self.deep[key] = self.deep.get(key, 0) + 1
-        if self.deep[key] < most // 2:
+        self.deep[key] = times = self.deep.get(key, 0) + 1
+        if times + DEEP < self.limits.chain:
             return
-        chain = []
+        chain: list[Activation] = []
         one: Any = act
         while one is not None:
             chain.append(one)
             one = one.asker
         same = sum(a.node is act.node and a.handler[0] is act.handler[0] for a in chain)
-        if same > most:
+        if same >= self.limits.chain:
             names = " <- ".join(str(a) for a in chain[:6])
-            raise Deadlock(
+            wait, act.wait = act.wait, None
+            self.abandon(wait)
+            self.stack.append(act)
+            act.error = Deadlock(
                 f"{act} stands {same} times in one chain of askers: {names} <- ...;"
                 " to allow more: limits=Limits(chain=...)"
             )
@@ -886,8 +939,8 @@ class Scheduler(Struct, eq=False):
             return False
         self.mail = {} if self.mail is None else self.mail
         queue = self.mail.setdefault(id(act.node), [])
-        first = sum(other.state == OPEN for other in queue)
-        queue.insert(first if act.state == OPEN else len(queue), act)  # answers go first
+        first = sum(other.talk is not None for other in queue)
+        queue.insert(len(queue) if act.talk is None else first, act)  # answers go first
         return True
 
     def release(self, act: Activation) -> None:
@@ -920,6 +973,7 @@ class Unanswerable(Wait, kw_only=True):
 GUARDED: dict[str, Any] = {"be": None}
 """The handlers of `Node` itself that need a permission; filled in where `Node` is defined."""
 
+TAIL: Any = Tail()
 LOOPS.add(Scheduler.run.__code__)
 
 

@@ -13,7 +13,7 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from llambdao.kernel.errors import Deadlock, Misused
-from llambdao.kernel.scheduler import ASYNC_GENERATOR, CLOSED, PENDING, Activation, Scheduler
+from llambdao.kernel.scheduler import ASYNC_GENERATOR, PENDING, Activation, Scheduler
 from llambdao.kernel.turn import IN_TASK
 from llambdao.kernel.waits import WAITING, Wait
 
@@ -111,7 +111,7 @@ class Talk:
     def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
         """What `await wait` does, in whatever task of the handler it is called from."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self.act.state == CLOSED:
+        if self.act.closed:
             wait.state = 2
             raise asyncio.CancelledError
         mark = len(self.scheduler.stack)
@@ -141,7 +141,7 @@ class Talk:
         else:
             begun = stack[mark:]
             del stack[mark:]
-            scheduler.begun.extend(begun)
+            scheduler.begun = [*scheduler.begun, *begun]
         self.tasks.progress()
 
     def forget(self, wait: Wait) -> None:
@@ -162,7 +162,7 @@ class Talk:
         if scheduler.settling is self:
             scheduler.settling = None
             scheduler.stack.extend(reversed(scheduler.begun))
-            scheduler.begun.clear()
+            scheduler.begun = ()
         self.tasks.progress()
 
     async def run(self) -> None:
@@ -175,14 +175,14 @@ class Talk:
             else:
                 result = await Watched(self, self.source)
         except asyncio.CancelledError:
-            if self.act.state != CLOSED:
+            if not self.act.closed:
                 failure = Misused(f"{self.act} cancelled itself; a handler ends by returning")
         except StopIteration as error:
             failure = RuntimeError(f"{self.act} raised {error!r}")
         except BaseException as error:
             failure = error
         self.busy(False)
-        if self.act.state != CLOSED:
+        if not self.act.closed:
             self.over = (result, failure)
             self.news(speaks=True)
         elif failure is not None:

@@ -12,7 +12,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llambdao.kernel.scheduler import Activation
+    from llambdao.kernel.scheduler import Activation, Scheduler
 
 __all__ = ["IN_TASK", "LOOPS", "current"]
 
@@ -23,14 +23,15 @@ IN_TASK: ContextVar[Any] = ContextVar("llambdao_task", default=None)
 """The talk an asyncio task drives: found by whatever that task calls, awaits or creates."""
 
 
-def current() -> Activation | None:
-    """The activation whose handler is running, or None outside of every handler."""
+def current() -> tuple[Activation, Scheduler] | None:
+    """The activation whose handler is running and its scheduler; None outside of every handler."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code in LOOPS:
-            return frame.f_locals.get("act")
+            here = frame.f_locals
+            return None if here.get("act") is None else (here["act"], here["self"])
         if frame.f_globals.get("__name__") == "asyncio.events":
             break
         frame = frame.f_back  # type: ignore[assignment]
     talk = IN_TASK.get()
-    return None if talk is None else talk.act
+    return None if talk is None else (talk.act, talk.scheduler)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct, field
 
@@ -165,7 +165,7 @@ class Ask(Asking, kw_only=True):
         if self.every:
             self.answer = []
         message = scheduler.address(act, self.node, self.words, self.intent, "request")
-        self.child = scheduler.deliver(self.node, message, self, 0, self, 0, act)
+        self.child = scheduler.deliver(self.node, message, self, self, 0, act)
         if self.timeout is not None:
             scheduler.wake(scheduler.now() + round(self.timeout * 1e9), self)
         return WAITING
@@ -219,11 +219,14 @@ class Relay(Asking, kw_only=True):
     then the error (several: an `ExceptionGroup`).
     """
 
+    hears: ClassVar[bool] = False
+
     nodes: Any
     message: Any
     intent: str | None = None
     ordered: bool = False
     acts: Any = None
+    following: Any = ()
     left: int = 0
     errors: Any = None
 
@@ -231,27 +234,16 @@ class Relay(Asking, kw_only=True):
         return f"the relay of {str(_text(self.message))!r:.60}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
-        message, nodes = scheduler.relayed(act, self.nodes, self.message, self.intent)
-        if not nodes:
+        self.acts = acts = scheduler.relay(self, act, self.message, self.intent)
+        self.left = len(acts)
+        if not acts:
             return None
-        self.left = len(nodes)
         if self.ordered:
-            self.nodes, self.message, self.acts = iter(nodes), message, []
-            self.following(scheduler, act)
-            return WAITING
-        deliver, hearer, place = scheduler.deliver, act.hearer, act.place
-        self.acts = [
-            deliver(node, message, self, i, hearer, place, act) for i, node in enumerate(nodes)
-        ]
+            self.following = iter(acts)
+            scheduler.stack.append(next(self.following))
+        else:
+            scheduler.stack += acts
         return WAITING
-
-    def following(self, scheduler: Scheduler, act: Activation) -> None:
-        """Start the next one in order."""
-        for node in self.nodes:
-            place = len(self.acts)
-            args = (self, place, act.hearer, act.place, act)
-            self.acts.append(scheduler.deliver(node, self.message, *args))
-            break
 
     def ended(self, scheduler: Scheduler, child: Activation) -> None:
         self.left -= 1
@@ -263,7 +255,7 @@ class Relay(Asking, kw_only=True):
             else:
                 self.fail(scheduler, 0, together(self.errors, str(self)))
         elif self.ordered:
-            self.following(scheduler, child.asker)
+            scheduler.stack.append(next(self.following))
 
     def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
         self.errors = [*(self.errors or ()), error]
@@ -277,8 +269,10 @@ class Stream(Asking, kw_only=True):
     """The replies of one node or several, one by one: `while (reply := (yield stream)) is not None`.
 
     Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
-    same in a coroutine. `stream.via` is the place of the node through which the reply came.
+    same in a coroutine. `stream.via` is the node through which the reply came.
     """
+
+    hears: ClassVar[bool] = True
 
     nodes: Any
     words: Any
@@ -286,7 +280,7 @@ class Stream(Asking, kw_only=True):
     deltas: bool = False
     table: bool = False
     relays: bool = False
-    via: int = 0
+    via: Any = None
     question: bool = False
     left: int = -1
     wanted: bool = False
@@ -329,18 +323,18 @@ class Stream(Asking, kw_only=True):
     def open(self, scheduler: Scheduler, act: Activation) -> None:
         """Set the speakers going."""
         if self.relays:
-            message, nodes = scheduler.relayed(act, self.nodes, self.words, self.intent)
-            self.nodes = nodes
+            self.acts = scheduler.relay(self, act, self.words, self.intent)
+            scheduler.stack += self.acts
         else:
-            nodes = self.nodes
-            message = scheduler.address(act, nodes[0], self.words, self.intent, "request")
-        self.left = len(nodes)
-        deliver = scheduler.deliver
-        self.acts = [deliver(node, message, self, i, self, i, act) for i, node in enumerate(nodes)]
+            node = self.nodes[0]
+            message = scheduler.address(act, node, self.words, self.intent, "request")
+            self.acts = [scheduler.deliver(node, message, self, self, 0, act)]
+        self.left = len(self.acts)
 
     def next(self) -> Any:
         """The oldest reply that has not been taken."""
-        said, self.via, self.question = self.heard.pop(0)
+        said, act, self.question = self.heard.pop(0)
+        self.via = self.acts[act.place].node
         return said
 
     def close(self) -> None:
@@ -353,7 +347,7 @@ class Stream(Asking, kw_only=True):
     def hear(
         self, scheduler: Scheduler, act: Activation, said: Any, question: bool = False
     ) -> bool:
-        self.heard.append((said, act.place, question))
+        self.heard.append((said, act, question))
         if not question:
             self.parked.append(act)
         if self.wanted:
@@ -393,8 +387,7 @@ class Delegate(Asking, kw_only=True):
         return f"what {self.node} receives from its own class"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
-        args = (self, 0, act.hearer, act.place, act)
-        self.child = scheduler.deliver(self.node, self.message, *args, handler=self.handler)
+        self.child = scheduler.delegate(self.handler, self, act)
         return WAITING
 
     def ended(self, scheduler: Scheduler, child: Activation) -> None:
@@ -483,11 +476,15 @@ class Call(Wait, kw_only=True):
     options: Any = None
     task: Any = None
 
+    def drop(self, scheduler: Scheduler) -> None:
+        self.state = OVER
+        scheduler.dropped = [*scheduler.dropped, self]
+
     def __str__(self) -> str:
         return f"the call of {getattr(self.function, '__qualname__', self.function)}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
-        scheduler.calls.append(self)
+        scheduler.calls = [*scheduler.calls, self]
         return WAITING
 
 

@@ -73,7 +73,7 @@ class Talk:
         stream = Stream(nodes=nodes, words=utterance, intent="chat", relays=True, table=True)
         last: Message | None = None
         while (said := (yield stream)) is not None:
-            member, is_question = stream.nodes[stream.via], stream.question
+            member, is_question = stream.via, stream.question
             last = said
             yield said
             if self.is_over(said):
