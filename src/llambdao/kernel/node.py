@@ -17,7 +17,14 @@ from pydantic_core import to_jsonable_python
 from llambdao.kernel.errors import Misused, NotANode
 from llambdao.kernel.message import Address, Message, reference
 from llambdao.kernel.run import SYSTEM, Conversation, Options
-from llambdao.kernel.scheduler import ASYNC_GENERATOR, COROUTINE, GENERATOR, GUARDED, PLAIN
+from llambdao.kernel.scheduler import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    GENERATOR,
+    GUARDED,
+    PLAIN,
+    TABLES,
+)
 from llambdao.kernel.turn import current
 from llambdao.kernel.waits import Ask, Delegate, Stream, Tell
 
@@ -70,6 +77,10 @@ class Edge(Struct, eq=False):
 
 Handler = tuple[Callable[..., Any], int]
 """A function that handles messages, and which of the four kinds it is."""
+
+
+OVERRIDING: set[type] = set()
+"""The classes that override `receive`."""
 
 
 class Everything(dict[str, Handler]):
@@ -140,7 +151,6 @@ class Node(BaseModel):
     """Who it is to be; what `be` changes."""
 
     __handlers__: ClassVar[dict[str, Handler]] = {}
-    __table__: ClassVar[dict[str, Handler]] = {}
     __receive__: ClassVar[Handler | None] = None
 
     # -- made once per class -------------------------------------------------------------------
@@ -152,8 +162,10 @@ class Node(BaseModel):
             override = Inherited(receive)
             type.__setattr__(cls, "receive", override)
             cls.__receive__ = override.handler
+        if cls.__receive__ is not None:
+            OVERRIDING.add(cls)
         cls.__handlers__ = _handlers(cls)
-        cls.__table__ = cls.__handlers__ if cls.__receive__ is None else Everything(cls.__receive__)
+        TABLES[cls] = cls.__handlers__ if cls.__receive__ is None else Everything(cls.__receive__)
 
     def __init__(self, /, **fields: Any) -> None:
         super().__init__(**fields)
@@ -254,12 +266,12 @@ class Node(BaseModel):
         if type(self).__receive__ is not None:
             return CURATED
         handlers = type(self).__handlers__
-        return tuple(name for name in handlers if handlers[name][0] is not GUARDED["be"])
+        return tuple(name for name in handlers if handlers[name][1] != GUARDED)
 
     def understands(self, intent: str, /) -> bool:
         """Is there a handler for this intent?"""
-        handler = type(self).__table__.get(intent)
-        return handler is not None and handler[0] is not GUARDED["be"]
+        handler = TABLES[type(self)].get(intent)
+        return handler is not None and handler[1] != GUARDED
 
     def be(self, persona: Any) -> None:
         """Be this way from now on: changes the `persona`.
@@ -290,7 +302,7 @@ class Node(BaseModel):
         >>> [said.content for said in Counting().receive("3")]
         ['0', '1', '2']
         """
-        if type(self).__receive__ is None:
+        if type(self) not in OVERRIDING:
             return Conversation(self, message, options)
         if not isinstance(message, Message):
             raise Misused(f"super().receive takes the message on, but got {message!r:.80}")
@@ -320,14 +332,14 @@ class Node(BaseModel):
         given; a message is sent as a fresh copy. Silence raises `NoAnswer`, and so does `timeout`,
         in seconds; what it raises is raised here.
         """
-        return Ask(node=self, words=words, intent=intent, every=every, timeout=timeout)
+        return Ask(self, words, intent, every, timeout)
 
     def tell(self, words: Message | str, /, intent: str | None = None) -> Tell:
         """Tell it something from inside a handler: `yield node.tell("...")`; nobody waits.
 
         The intent is `inform` unless given.
         """
-        return Tell(node=self, words=words, intent=intent)
+        return Tell(self, words, intent)
 
     def stream(
         self, words: Message | str, /, intent: str | None = None, *, deltas: bool = False
@@ -337,7 +349,7 @@ class Node(BaseModel):
         `while (reply := (yield stream)) is not None`, or `async for reply in stream`. The node is
         resumed only as its replies are taken. With `deltas` the pieces come too.
         """
-        return Stream(nodes=[self], words=words, intent=intent, deltas=deltas)
+        return Stream([self], words, intent, deltas)
 
     # -- what a handler may use, the same again when it is replayed -----------------------------
 
@@ -417,8 +429,6 @@ MISSING: Any = object()
 Node.dict = lambda self: reference(self)  # type: ignore[method-assign,assignment]
 Node.json = lambda self: self.model_dump_json()  # type: ignore[method-assign,assignment]
 
-GUARDED["be"] = Node.be
-
 _SETS: dict[frozenset[str], set[str]] = {}
 
 
@@ -445,11 +455,11 @@ def _handlers(cls: type[Node]) -> dict[str, Handler]:
             if marked and name in RESERVED:
                 raise Misused(f"{base.__name__}.{name} is marked @intent, but that name is taken")
             if isinstance(value, FunctionType) and (marked or name in CURATED or name in handlers):
-                handlers[name] = (value, _kind(value))
+                handlers[name] = (value, GUARDED if base is Node else _kind(value))
             elif name in handlers:
                 del handlers[name]
     return handlers
 
 
 RESERVED = frozenset(name for name in dir(Node) if name not in CURATED)
-Node.__handlers__ = Node.__table__ = {"be": (Node.be, PLAIN)}
+Node.__handlers__ = TABLES[Node] = {"be": (Node.be, GUARDED)}

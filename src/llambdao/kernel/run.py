@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from inspect import isawaitable
 from itertools import count
 from secrets import randbits
 from typing import Any, Protocol, TypedDict, Unpack
+
+from msgspec import Struct
 
 from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.message import Message
@@ -67,7 +69,7 @@ class Options(TypedDict, total=False):
     """Should pieces of messages still being said (`Delta`) come too?"""
 
 
-class Conversation:
+class Conversation(Struct, eq=False, weakref=True):
     """All that one message from outside causes: iterate over it for the replies, as they come.
 
     `for reply in node.receive(message)` and `async for reply in node.receive(message)` are the
@@ -83,18 +85,17 @@ class Conversation:
     (['Hello'], <Reason.DONE: 'done'>)
     """
 
-    __slots__ = ("_given", "_replies", "_scheduler")
-
-    def __init__(
-        self, node: Any, message: Message | str, options: Options | None = None, hearer: Any = OUTSIDE
-    ) -> None:
-        self._given: Any = (node, message, options, hearer)
-        self._scheduler: Any = None
-        self._replies: Any = None
+    _node: Any
+    _message: Any
+    _options: Any = None
+    _hearer: Any = OUTSIDE
+    _scheduler: Any = None
+    _replies: Any = None
+    _closed: bool = False
 
     def __iter__(self) -> Iterator[Any]:
         if self._scheduler is None:
-            self._replies = _drive(self._open())
+            self._replies = self._open().run()
         return self._replies  # type: ignore[no-any-return]
 
     def __next__(self) -> Any:
@@ -111,14 +112,14 @@ class Conversation:
     def close(self) -> None:
         """Stop here: everything this conversation caused is cancelled, innermost first."""
         if self._scheduler is None:
-            self._given = None
+            self._closed = True
         else:
             self._replies.close()
 
     async def aclose(self) -> None:
         """Stop here, for who iterates with `async for`."""
         if self._scheduler is None:
-            self._given = None
+            self._closed = True
         else:
             await self._replies.aclose()
 
@@ -145,9 +146,9 @@ class Conversation:
 
     def _open(self) -> Scheduler:
         """The scheduler of this conversation, its first message delivered."""
-        if self._given is None:
+        if self._closed:
             raise Misused("this conversation was closed before it began; start another")
-        node, message, options, hearer = self._given
+        node, message, options, hearer = self._node, self._message, self._options, self._hearer
         if type(message) is str:
             message = Message(message)
         elif not isinstance(message, Message):
@@ -156,7 +157,7 @@ class Conversation:
             scheduler = _scheduler(**options)
         else:
             scheduler = Scheduler(
-                SYSTEM.now, SYSTEM.salt(), count(1).__next__, start_task=_start_task
+                SYSTEM.now, SYSTEM.salt(), count(1).__next__, LIMITS, _start_task, _idle, _finish
             )
         self._scheduler = scheduler
         if hearer is WATCHER:
@@ -166,10 +167,9 @@ class Conversation:
         return scheduler
 
     def __del__(self) -> None:
-        if self._scheduler is None and self._given is not None:
-            node, message = self._given[:2]
+        if self._scheduler is None and not self._closed:
             warnings.warn(
-                f"{node}.receive({str(message)!r:.60}) was never iterated, so nothing ran;"
+                f"{self._node}.receive({str(self._message)!r:.60}) was never iterated, so nothing ran;"
                 " to have it run to its end use tell(node, message)",
                 RuntimeWarning,
                 2,
@@ -249,7 +249,9 @@ def _scheduler(
         clock.salt(),
         count(1).__next__,
         limits,
-        start_task=_start_task,
+        _start_task,
+        _idle,
+        _finish,
         observers=(observe,) if observe is not None else (),
         answerer=answer,
         deltas=deltas,
@@ -270,22 +272,9 @@ def _tasks(scheduler: Scheduler) -> Any:
     return scheduler.host
 
 
-def _drive(scheduler: Scheduler) -> Generator[Any, None, None]:
-    """Run a conversation in the caller's thread, as far as the caller asks for more."""
-    run = scheduler.run()
-    try:
-        for said in run:
-            if said is not None:
-                yield said
-                continue
-            try:
-                _idle(scheduler)
-            except BaseException as error:
-                run.throw(error)
-    finally:
-        run.close()
-        if scheduler.host is not None:
-            scheduler.host.close()
+def _finish(scheduler: Scheduler) -> None:
+    """The conversation is over: so is its event loop."""
+    scheduler.host.close()
 
 
 def _idle(scheduler: Scheduler) -> None:
@@ -333,6 +322,7 @@ async def _drive_on_loop(scheduler: Scheduler) -> AsyncGenerator[Any, None]:
     from llambdao.kernel.tasks import Tasks
 
     tasks = scheduler.host = Tasks(scheduler, asyncio.get_running_loop())
+    scheduler.idle = scheduler.finish = None
     run = scheduler.run()
     try:
         for said in run:

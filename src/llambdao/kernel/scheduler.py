@@ -38,8 +38,11 @@ from llambdao.kernel.waits import BEGUN, WAITING, Ask, Question, Tell, Wait
 
 __all__ = ["Activation", "DeadLetter", "Event", "Limits", "Reason", "Recorder", "Scheduler"]
 
-PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = range(4)
-"""The four kinds of handler."""
+PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR, GUARDED = range(5)
+"""The four kinds of handler, and the one that takes a permission."""
+
+TABLES: dict[type, Any] = {}
+"""The handlers of every class of nodes, by intent; each class enters its own when it is made."""
 
 QUESTIONS = frozenset({"request", "query"})
 """The intents whose messages wait for an answer when they are yielded."""
@@ -226,6 +229,8 @@ class Scheduler(Struct, eq=False):
     serial: Callable[[], int]
     limits: Limits = LIMITS
     start_task: Any = None  # (scheduler, act, source, kind) -> talk: *start this coroutine*
+    idle: Any = None  # called when nobody can go on; None: the driver is told by a None
+    finish: Any = None  # called at the end
     host: Any = None  # where the driver keeps the tasks of this scheduler
     sleep: Any = time.sleep  # how the driver lets time pass
     settling: Any = None  # the talk whose task has just been let go on
@@ -244,7 +249,8 @@ class Scheduler(Struct, eq=False):
     expected: Any = None
     kept: Any = None  # news that nobody expected yet
     questions: Any = None
-    roots: Any = None
+    root: Any = None  # what the message from outside began
+    roots: Any = None  # what was told and has begun
     held: Any = None
     mail: Any = None
     queued: Any = None
@@ -260,19 +266,19 @@ class Scheduler(Struct, eq=False):
 
     def open(self, node: Any, message: Message, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
-        self.ink = Ink(None, None, None, None, self.salt)
+        self.ink = ink = Ink(None, node, None, "chat", self.salt)
         if message.seal is None:
-            if message._intent is None and message._action is None:
-                force_setattr(message, "_intent", "chat")
-            if message._to is None:
-                force_setattr(message, "_to", node)
             if message.metadata is not NOTHING:
                 self._freeze(message)
-            force_setattr(message, "seal", (self.now(), self.serial(), self.ink))
+            force_setattr(message, "seal", (self.now(), self.serial(), ink))
         if self.observers or self.seen is not None:
             self.observe("said", message._sender, message)
-        root = self.deliver(node, message, None, hearer, 0, None)
-        self.roots = {id(root): root}
+        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
+        if handler is None or handler[1] == GUARDED:
+            handler = self._refused(node, message)
+        self.root = root = Activation(node, message, handler, None, hearer, 0, None, 0)
+        self.stack.append(root)
+        self.young = [message]
         return root
 
     def tick(self) -> None:
@@ -309,8 +315,9 @@ class Scheduler(Struct, eq=False):
         if self.reason is None:
             self.reason, self.detail = reason, detail
         errors: list[BaseException] = []
-        for root in [*reversed((self.roots or {}).values())]:
-            self.cancel(root, errors)
+        for root in [*reversed((self.roots or {}).values()), self.root]:
+            if root is not None:
+                self.cancel(root, errors)
         for act in self.told:
             act.closed = True
             self.bury(act.message, "cancelled")
@@ -343,6 +350,14 @@ class Scheduler(Struct, eq=False):
                     act = self.ready.popleft()
                 elif self.told:
                     act = self._next_told()
+                elif self.root.closed and not (
+                    self.calls or self.under_way or self.timers or self.roots
+                ):
+                    break
+                elif self.idle is not None:
+                    self._outside_is_busy()
+                    self.idle(self)
+                    continue
                 elif self._outside_is_busy():
                     yield None
                     continue
@@ -423,7 +438,10 @@ class Scheduler(Struct, eq=False):
                     elif said is PENDING:
                         self._hold(act)
                         while self.settling is not None:
-                            yield None
+                            if self.idle is None:
+                                yield None
+                            else:
+                                self.idle(self)
                         break
                     elif kind is Delta:
                         if self._delta(act, said):
@@ -491,7 +509,7 @@ class Scheduler(Struct, eq=False):
                         self.observe("ended", node, act.message)
                     if (parent := act.parent) is not None:
                         parent.ended(self, act)
-                    else:
+                    elif self.roots:
                         self.roots.pop(id(act), None)
                 if act.busy and said is not PENDING:
                     self.release(act)
@@ -511,18 +529,36 @@ class Scheduler(Struct, eq=False):
             stopped = isinstance(error, KeyboardInterrupt)
             self.close(Reason.CANCELLED if stopped else Reason.FAILED, repr(error))
             raise
+        finally:
+            if self.host is not None and self.finish is not None:
+                self.finish(self)
 
     # -- what waits call -----------------------------------------------------------------------
 
+    def ask(self, wait: Any, asker: Activation) -> Activation:
+        """Put a question to a node: it is handled next, and heard by the wait."""
+        node, words = wait.node, wait.words
+        if type(words) is str and not self.observers and self.seen is None:
+            seal = (self.now(), self._count(), self.ink)
+            word = wait.intent or "request"
+            message: Any = Message(
+                words, word, asker.node, node, asker.message, None, NOTHING, None, None, seal
+            )
+        else:
+            message = self.address(asker, node, words, wait.intent, "request")
+        return self.deliver(node, message, wait, wait, asker)
+
     def deliver(
-        self, node: Any, message: Any, parent: Any, hearer: Any, place: int, asker: Any
+        self, node: Any, message: Any, parent: Any, hearer: Any, asker: Activation
     ) -> Activation:
         """Let a node handle a message next, on behalf of `asker`."""
         handler = self._handler(node, message)
-        depth = 0 if asker is None else asker.depth + 1
-        act = Activation(node, message, handler, parent, hearer, place, asker, depth)
+        act = Activation(node, message, handler, parent, hearer, 0, asker, asker.depth + 1)
         self.stack.append(act)
-        self._remember(message)
+        young = self.young
+        young.append(message)
+        if len(young) > WINDOW:
+            self._age()
         return act
 
     def delegate(self, handler: Any, wait: Any, asker: Activation) -> Activation:
@@ -554,7 +590,7 @@ class Scheduler(Struct, eq=False):
             hearer, place, step = asker.hearer, asker.place, 0
         acts = []
         for node in wait.nodes:
-            handler = type(node).__table__.get(word)
+            handler = TABLES[type(node)].get(word)
             if handler is not None and node is not author:
                 act = Activation(node, message, handler, wait, hearer, place, asker, depth)
                 acts.append(act)
@@ -565,7 +601,11 @@ class Scheduler(Struct, eq=False):
                 act.place = place
         if not acts and asker.asker is None and not wait.hears:
             self._nobody_understands(asker, wait, word)
-        self._remember(message)
+        young = self.young
+        if not young or young[-1] is not message:
+            young.append(message)
+            if len(young) > WINDOW:
+                self._age()
         return acts
 
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
@@ -701,28 +741,33 @@ class Scheduler(Struct, eq=False):
     # -- inside --------------------------------------------------------------------------------
 
     def _handler(self, node: Any, message: Any) -> Any:
-        try:
-            handler = type(node).__table__.get(message._intent or message.intent)
-        except AttributeError:
-            if isinstance(node, Address):
-                raise Unreachable(
-                    f"{node} lives elsewhere, and nothing here reaches it; a driver that"
-                    " connects processes does"
-                ) from None
-            raise NotANode(f"expected a node to hear {message!r}, but got {node!r:.80}") from None
+        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
+        if handler is None or handler[1] == GUARDED:
+            return self._refused(node, message)
+        return handler
+
+    def _refused(self, node: Any, message: Any) -> Any:
+        """The handler of last resort: `be`, if an edge permits it; else the error that says why not."""
+        if isinstance(node, Address):
+            raise Unreachable(
+                f"{node} lives elsewhere, and nothing here reaches it; a driver that connects"
+                " processes does"
+            )
+        if type(node) not in TABLES:
+            raise NotANode(f"expected a node to hear {message!r}, but got {node!r:.80}")
+        handler = TABLES[type(node)].get(message.intent)
         if handler is None:
             raise UnknownIntent(
                 f"{node} does not understand {message.intent!r}; it understands {_listed(node)}"
             )
-        if handler[0] is GUARDED["be"] and message.intent == "be":
-            sender = message.sender
-            edge = getattr(sender, "edges", {}).get(node.id) if sender is not None else None
-            if edge is None or "be" not in (edge.metadata.get("may") or ()):
-                raise NotPermitted(
-                    f"{sender or 'the caller'} may not change what {node} is: that takes an edge,"
-                    f" sender.link(node, may={{'be'}}), or a `be` of its own in {type(node).__name__}"
-                )
-        return handler
+        sender = message.sender
+        edge = getattr(sender, "edges", {}).get(node.id) if sender is not None else None
+        if edge is None or "be" not in (edge.metadata.get("may") or ()):
+            raise NotPermitted(
+                f"{sender or 'the caller'} may not change what {node} is: that takes an edge,"
+                f" sender.link(node, may={{'be'}}), or a `be` of its own in {type(node).__name__}"
+            )
+        return handler[0], PLAIN
 
     def _count(self) -> int:
         number: int = self.serial()
@@ -736,17 +781,11 @@ class Scheduler(Struct, eq=False):
             " to allow more: limits=Limits(messages=...)"
         )
 
-    def _remember(self, message: Any) -> None:
-        """Keep a handled message within the window; the oldest let go of what they answered."""
-        young = self.young
-        if not young:
-            self.young = [message]
-        elif young[-1] is not message:
-            young.append(message)
-            if len(young) > WINDOW:
-                for old in self.old:
-                    cut(old)
-                self.old, self.young = young, []
+    def _age(self) -> None:
+        """The older half of the window lets go of what it answered."""
+        for message in self.old:
+            cut(message)
+        self.old, self.young = self.young, []
 
     def _nobody_understands(self, act: Activation, wait: Any, word: str) -> None:
         others = [node for node in wait.nodes if node is not act.message.sender]
@@ -756,8 +795,13 @@ class Scheduler(Struct, eq=False):
 
     def _ink(self, act: Activation) -> Ink:
         message = act.message
-        intent = "chat" if message.intent == "chat" else "inform"
-        act.ink = ink = Ink(act.node, message.sender, message, intent, self.salt)
+        word = message._intent or message.intent
+        sender = message._sender
+        if sender is None:
+            sender = message.seal[2].sender
+        act.ink = ink = Ink(
+            act.node, sender, message, "chat" if word == "chat" else "inform", self.salt
+        )
         return ink
 
     def _freeze(self, message: Any) -> None:
@@ -777,22 +821,22 @@ class Scheduler(Struct, eq=False):
         if said.intent not in QUESTIONS:
             if to is asker or to == asker or said._reply_to is act.message:
                 return None
-            return Tell(node=to, words=said, intent=ITSELF)
+            return Tell(to, said, ITSELF)
         if to is not None or (asker is not None and not getattr(act.hearer, "table", False)):
-            return Ask(node=to if to is not None else asker, words=said, intent=ITSELF)
+            return Ask(to if to is not None else asker, said, ITSELF)
         ink = act.ink or self._ink(act)
         self._freeze(said)
         force_setattr(said, "seal", (self.now(), self._count(), ink))
         if self.observers or self.seen is not None:
             self.observe("said", act.node, said)
         if getattr(act.hearer, "table", False):
-            question = Question(message=said)
+            question = Question(said)
             self.questions = self.questions or {}
             self.questions[id(said)] = question
             return question
         if self.answerer is not None:
-            return Question(message=said, answerer=self.answerer)
-        return Unanswerable(message=said)
+            return Question(said, self.answerer)
+        return Unanswerable(said)
 
     def _unheard(self, act: Activation, said: Any) -> None:
         """A reply that nobody waits for: news for the teller, or an acknowledgement."""
@@ -858,7 +902,8 @@ class Scheduler(Struct, eq=False):
         if act.busy:
             self.release(act)
         if act.parent is None:
-            self.roots.pop(id(act), None)
+            if self.roots:
+                self.roots.pop(id(act), None)
             raise error
         act.parent.failed(self, act, error)
 
@@ -871,8 +916,12 @@ class Scheduler(Struct, eq=False):
         for wait in act.others or ():
             self._input(wait.due)
         act.others = None
+        if self.roots is None:
+            self.roots = {}
         self.roots[id(act)] = act
-        self._remember(act.message)
+        self.young.append(act.message)
+        if len(self.young) > WINDOW:
+            self._age()
         return act
 
     def _input(self, put: Callable[..., None], *args: Any) -> None:
@@ -885,13 +934,13 @@ class Scheduler(Struct, eq=False):
         """Can anything still come from outside? If not, and somebody waits: `Deadlock`."""
         if self.calls or self.under_way or self.next_due is not None:
             return True
-        if self.roots:
+        if self.roots or not self.root.closed:
             stuck = [f"{a} waits for {w}" for a in self._everybody() for w in a.waits()]
             raise Deadlock("nobody can go on: " + "; ".join(stuck[:10]))
         return False
 
     def _everybody(self) -> Iterable[Activation]:
-        todo = [*self.roots.values()]
+        todo = [self.root, *(self.roots or {}).values()]
         while todo:
             act = todo.pop()
             if not act.closed:
@@ -958,7 +1007,7 @@ class Scheduler(Struct, eq=False):
                 del self.mail[key]
 
 
-class Unanswerable(Wait, kw_only=True):
+class Unanswerable(Wait):
     """A question that reached the outside, where nobody can answer."""
 
     message: Any
@@ -969,9 +1018,6 @@ class Unanswerable(Wait, kw_only=True):
             " conversation an answer=function, or the message a sender who can be asked"
         )
 
-
-GUARDED: dict[str, Any] = {"be": None}
-"""The handlers of `Node` itself that need a permission; filled in where `Node` is defined."""
 
 TAIL: Any = Tail()
 LOOPS.add(Scheduler.run.__code__)

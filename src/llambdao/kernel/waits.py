@@ -129,7 +129,7 @@ class Wait(Struct, eq=False, kw_only=True):
         self.state = OVER
 
 
-class Asking(Wait, kw_only=True):
+class Asking(Wait):
     """A wait that is answered by activations: it hears what they say and learns of their end."""
 
     def hear(self, scheduler: Scheduler, act: Activation, said: Any) -> bool:
@@ -144,7 +144,7 @@ class Asking(Wait, kw_only=True):
         self.fail(scheduler, 0, error)
 
 
-class Ask(Asking, kw_only=True):
+class Ask(Asking):
     """A question to a node: its value is the last reply, or with `every` the list of them all.
 
     Silence raises `NoAnswer`, so does time running out; an error in the peer is raised here.
@@ -161,11 +161,16 @@ class Ask(Asking, kw_only=True):
     def __str__(self) -> str:
         return f"the question {str(_text(self.words))!r:.60} to {self.node}"
 
-    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
+        if self.state:
+            raise Misused(f"{self} was yielded twice; a wait is for one use, make another")
+        self.state = BEGUN
+        self.owner = owner
+        if branch:
+            self.branch = branch
         if self.every:
             self.answer = []
-        message = scheduler.address(act, self.node, self.words, self.intent, "request")
-        self.child = scheduler.deliver(self.node, message, self, self, 0, act)
+        self.child = scheduler.ask(self, act)
         if self.timeout is not None:
             scheduler.wake(scheduler.now() + round(self.timeout * 1e9), self)
         return WAITING
@@ -182,6 +187,7 @@ class Ask(Asking, kw_only=True):
             self.fail(scheduler, 0, NoAnswer(f"{self.node} ended without a word to {self}"))
         else:
             self.state = OVER
+            self.child = None
             self.owner.take(scheduler, self.branch, self.answer)
 
     def due(self, scheduler: Scheduler) -> None:
@@ -193,7 +199,7 @@ class Ask(Asking, kw_only=True):
         return (self.child,) if self.child is not None else ()
 
 
-class Tell(Wait, kw_only=True):
+class Tell(Wait):
     """A message to a node; nobody waits, so its value is None, at once."""
 
     node: Any
@@ -212,7 +218,7 @@ class Tell(Wait, kw_only=True):
         self.take(scheduler, 0, None)
 
 
-class Relay(Asking, kw_only=True):
+class Relay(Asking):
     """Hand a message to several nodes; what they say goes to whoever hears the relayer.
 
     Its value is None, when all have ended. If some fail, the replies of the others still come,
@@ -265,7 +271,7 @@ class Relay(Asking, kw_only=True):
         return self.acts or ()
 
 
-class Stream(Asking, kw_only=True):
+class Stream(Asking):
     """The replies of one node or several, one by one: `while (reply := (yield stream)) is not None`.
 
     Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
@@ -328,7 +334,7 @@ class Stream(Asking, kw_only=True):
         else:
             node = self.nodes[0]
             message = scheduler.address(act, node, self.words, self.intent, "request")
-            self.acts = [scheduler.deliver(node, message, self, self, 0, act)]
+            self.acts = [scheduler.deliver(node, message, self, self, act)]
         self.left = len(self.acts)
 
     def next(self) -> Any:
@@ -375,7 +381,7 @@ class Stream(Asking, kw_only=True):
         return self.acts
 
 
-class Delegate(Asking, kw_only=True):
+class Delegate(Asking):
     """What `super().receive(message)` yields: the message goes on to the class above."""
 
     node: Any
@@ -397,7 +403,7 @@ class Delegate(Asking, kw_only=True):
         return (self.child,) if self.child is not None else ()
 
 
-class Question(Wait, kw_only=True):
+class Question(Wait):
     """A question that went to the table, or to whoever is outside; somebody will settle it."""
 
     message: Any
@@ -422,7 +428,7 @@ class Question(Wait, kw_only=True):
             Wait.take(self, scheduler, branch, value)
 
 
-class Settle(Wait, kw_only=True):
+class Settle(Wait):
     """A network settles the question a member put to its table; its own value is None."""
 
     question: Any
@@ -436,7 +442,7 @@ class Settle(Wait, kw_only=True):
             asked.take(scheduler, 0, self.answer)
 
 
-class Ending(Wait, kw_only=True):
+class Ending(Wait):
     """A network says why it ends, when it is not because all has been said."""
 
     reason: Any
@@ -447,7 +453,7 @@ class Ending(Wait, kw_only=True):
             scheduler.reason, scheduler.detail = self.reason, self.detail
 
 
-class Sleep(Wait, kw_only=True):
+class Sleep(Wait):
     """Time that passes, by the clock of whoever drives: a number of seconds, or until a date."""
 
     until: Any
@@ -468,7 +474,7 @@ class Sleep(Wait, kw_only=True):
         self.take(scheduler, 0, None)
 
 
-class Call(Wait, kw_only=True):
+class Call(Wait):
     """A function called once, its result remembered: a side effect, or a request to a model."""
 
     function: Any
@@ -488,7 +494,7 @@ class Call(Wait, kw_only=True):
         return WAITING
 
 
-class Expect(Wait, kw_only=True):
+class Expect(Wait):
     """News from outside, by a key: its value is what the news was."""
 
     key: Any
@@ -500,7 +506,7 @@ class Expect(Wait, kw_only=True):
         return scheduler.expect(self)
 
 
-class Composite(Wait, kw_only=True):
+class Composite(Wait):
     """A wait made of waits."""
 
     parts: tuple[Any, ...]
@@ -523,7 +529,7 @@ class Composite(Wait, kw_only=True):
             part.drop(scheduler)
 
 
-class AllOf(Composite, kw_only=True):
+class AllOf(Composite):
     """Every part begun, in order, before any is waited for; the first failure ends the rest."""
 
     def __str__(self) -> str:
@@ -557,7 +563,7 @@ class AllOf(Composite, kw_only=True):
             Wait.fail(self, scheduler, branch, error)
 
 
-class AnyOf(Composite, kw_only=True):
+class AnyOf(Composite):
     """The value of the first part that succeeds; the rest is cancelled."""
 
     which: bool = False
