@@ -79,9 +79,6 @@ class Ink(Struct, eq=False):
     salt: int
 
 
-Seal = tuple[int, int, Ink]
-"""When a message was said (ns since 1970), its number in the conversation, and the ink."""
-
 KINDS: WeakValueDictionary[str, type[Message]] = WeakValueDictionary()
 """Every class of message by its kind: how one that comes over a wire finds its class again."""
 
@@ -143,7 +140,9 @@ class Message(Struct, metaclass=MessageMeta):
     metadata: Mapping[str, Any] = NOTHING
     id: Any = None
     action: str | None = field(default=None, name="action")
-    seal: Any = None
+    said_at: int = 0  # in ns since 1970
+    number: int = 0  # in its conversation
+    ink: Any = None  # None until it is said
 
     def reply(self, content: str = "", /, **fields: Any) -> Message:
         """A message in answer to this one, `sender` and `to` filled in at once.
@@ -362,7 +361,15 @@ COMMON = len(Message.__struct_fields__)
 """How many fields every message has; what comes after them is a subclass's own."""
 
 INTERNAL = frozenset(Message.__struct_fields__)
-UNSAID: dict[str, Any] = {"id": None, "timestamp": None, "seal": None, "action": None}
+UNSAID: dict[str, Any] = {
+    "id": None,
+    "timestamp": None,
+    "action": None,
+    "said_at": 0,
+    "number": 0,
+    "ink": None,
+}
+"""What `but` takes from a message, besides what it changes."""
 
 # What is written in a message stays readable as `_name`; `name` also reads what the ink fills.
 for _name in ("intent", "sender", "to", "reply_to", "timestamp", "id", "action"):
@@ -371,44 +378,44 @@ for _name in ("intent", "sender", "to", "reply_to", "timestamp", "id", "action")
 
 def _sender(self: Any) -> Any:
     """Who says it: a node, or the `Address` of one that lives elsewhere."""
-    if (written := self._sender) is None and (seal := self.seal) is not None:
-        return seal[2].sender
+    if (written := self._sender) is None and (ink := self.ink) is not None:
+        return ink.sender
     return written
 
 
 def _to(self: Any) -> Any:
     """Whom it is for, when that is one node."""
-    if (written := self._to) is None and (seal := self.seal) is not None:
-        return seal[2].to
+    if (written := self._to) is None and (ink := self.ink) is not None:
+        return ink.to
     return written
 
 
 def _reply_to(self: Any) -> Message | Ref | None:
     """The message it answers, or its `Ref` once that has left the window."""
-    if (written := self._reply_to) is None and (seal := self.seal) is not None:
-        return cast("Message | Ref | None", seal[2].reply_to)
+    if (written := self._reply_to) is None and (ink := self.ink) is not None:
+        return cast("Message | Ref | None", ink.reply_to)
     return cast("Message | Ref | None", written)
 
 
 def _intent(self: Any) -> str | None:
     """The name of the handler it is for."""
-    if (written := self._intent or self._action) is None and (seal := self.seal) is not None:
-        return cast("str | None", seal[2].intent)
+    if (written := self._intent or self._action) is None and (ink := self.ink) is not None:
+        return cast("str | None", ink.intent)
     return cast("str | None", written)
 
 
 def _timestamp(self: Any) -> datetime | None:
     """When it was said: an aware UTC `datetime`."""
-    if (written := self._timestamp) is None and (seal := self.seal) is not None:
-        seconds, ns = divmod(seal[0], 1_000_000_000)
+    if (written := self._timestamp) is None and (ink := self.ink) is not None:
+        seconds, ns = divmod(self.said_at, 1_000_000_000)
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
     return cast("datetime | None", written)
 
 
 def _id(self: Any) -> str | None:
     """Its name in the world: 32 characters that sort by time, unless it was given one."""
-    if (written := self._id) is None and (seal := self.seal) is not None:
-        written = f"{seal[0]:016x}{seal[2].salt:08x}{seal[1]:08x}"
+    if (written := self._id) is None and (ink := self.ink) is not None:
+        written = f"{self.said_at:016x}{ink.salt:08x}{self.number:08x}"
         force_setattr(self, "_id", written)
     return cast("str | None", written)
 
@@ -417,12 +424,19 @@ for _blank in (_sender, _to, _reply_to, _intent, _timestamp, _id):
     setattr(Message, _blank.__name__[1:], property(_blank))
 
 
+def sign(message: Message, said_at: int, number: int, ink: Ink) -> None:
+    """Say a message: from now on it never changes."""
+    force_setattr(message, "ink", ink)
+    force_setattr(message, "said_at", said_at)
+    force_setattr(message, "number", number)
+
+
 def cut(message: Any) -> None:
     """Let go of what this message answered: it has left the window, its `Ref` stays."""
     if isinstance(message._reply_to, Message):
         force_setattr(message, "_reply_to", Ref(message._reply_to.id))
-    elif message.seal is not None and isinstance(message.seal[2].reply_to, Message):
-        message.seal[2].reply_to = Ref(message.seal[2].reply_to.id)
+    elif message.ink is not None and isinstance(message.ink.reply_to, Message):
+        message.ink.reply_to = Ref(message.ink.reply_to.id)
 
 
 def reference(value: Any) -> Any:

@@ -32,7 +32,7 @@ from llambdao.kernel.errors import (
     UnknownIntent,
     Unreachable,
 )
-from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut
+from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
 from llambdao.kernel.turn import LOOPS
 from llambdao.kernel.waits import BEGUN, WAITING, Ask, Question, Tell, Wait
 
@@ -267,10 +267,10 @@ class Scheduler(Struct, eq=False):
     def open(self, node: Any, message: Message, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
-        if message.seal is None:
+        if message.ink is None:
             if message.metadata is not NOTHING:
                 self._freeze(message)
-            force_setattr(message, "seal", (self.now(), self.serial(), ink))
+            sign(message, self.now(), self.serial(), ink)
         if self.observers or self.seen is not None:
             self.observe("said", message._sender, message)
         handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
@@ -404,7 +404,7 @@ class Scheduler(Struct, eq=False):
                     value = None
                     kind = type(said)
                     if kind is Message or (kind is not str and isinstance(said, Message)):
-                        if said.seal is None:
+                        if said.ink is None:
                             word = said._intent or said._action
                             if said._to is None and (word is None or word not in QUESTIONS):
                                 wait = None
@@ -415,8 +415,9 @@ class Scheduler(Struct, eq=False):
                                     self._freeze(said)
                                 if (number := serial()) > most:
                                     self._exhausted()
-                                seal = (now(), number, act.ink or self._ink(act))
-                                force_setattr(said, "seal", seal)
+                                force_setattr(said, "ink", act.ink or self._ink(act))
+                                force_setattr(said, "said_at", now())
+                                force_setattr(said, "number", number)
                             else:
                                 said, kind = wait, Wait
                         elif said.sender is node:
@@ -424,9 +425,20 @@ class Scheduler(Struct, eq=False):
                     elif kind is str:
                         if (number := serial()) > most:
                             self._exhausted()
-                        seal = (now(), number, act.ink or self._ink(act))
+                        ink = act.ink or self._ink(act)
                         said = Message(
-                            said, None, None, None, None, None, NOTHING, None, None, seal
+                            said,
+                            None,
+                            None,
+                            None,
+                            None,
+                            None,
+                            NOTHING,
+                            None,
+                            None,
+                            now(),
+                            number,
+                            ink,
                         )
                     elif said is None:
                         if ended:
@@ -539,11 +551,7 @@ class Scheduler(Struct, eq=False):
         """Put a question to a node: it is handled next, and heard by the wait."""
         node, words = wait.node, wait.words
         if type(words) is str and not self.observers and self.seen is None:
-            seal = (self.now(), self._count(), self.ink)
-            word = wait.intent or "request"
-            message: Any = Message(
-                words, word, asker.node, node, asker.message, None, NOTHING, None, None, seal
-            )
+            message: Any = self._words(asker, node, words, wait.intent or "request")
         else:
             message = self.address(asker, node, words, wait.intent, "request")
         return self.deliver(node, message, wait, wait, asker)
@@ -581,7 +589,7 @@ class Scheduler(Struct, eq=False):
         if intent is not None and word != intent:
             own = {**message.metadata, "intent": word}
             message = message.but(intent=intent, metadata=MappingProxyType(own))
-            force_setattr(message, "seal", (self.now(), self.serial(), self.ink))
+            sign(message, self.now(), self.serial(), self.ink)
             word = intent
         author, depth = message.sender, asker.depth + 1
         if wait.hears:
@@ -611,11 +619,7 @@ class Scheduler(Struct, eq=False):
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
         """The message that a question or a tell sends: fresh words, or a fresh copy of a message."""
         if type(words) is str:
-            seal = (self.now(), self._count(), self.ink)
-            word = intent or default
-            message = Message(
-                words, word, act.node, node, act.message, None, NOTHING, None, None, seal
-            )
+            message = self._words(act, node, words, intent or default)
         elif isinstance(words, Message):
             ink = self.ink
             if intent is ITSELF:
@@ -628,7 +632,7 @@ class Scheduler(Struct, eq=False):
                     reply_to=act.message,
                 )
             self._freeze(message)
-            force_setattr(message, "seal", (self.now(), self._count(), ink))
+            sign(message, self.now(), self._count(), ink)
         else:
             raise Misused(f"expected words or a Message for {node}, but got {words!r:.80}")
         if self.observers or self.seen is not None:
@@ -687,7 +691,7 @@ class Scheduler(Struct, eq=False):
                 except Exception as error:
                     failed.append(error)
             if one.deep:
-                self.deep[id(one.node), one.handler[0]] -= 1
+                self.deep[id(one.node) * 31 + id(one.handler[0])] -= 1
             if one.busy:
                 self.release(one)
             if self.roots:
@@ -769,6 +773,23 @@ class Scheduler(Struct, eq=False):
             )
         return handler[0], PLAIN
 
+    def _words(self, act: Activation, node: Any, words: str, word: str) -> Message:
+        """Fresh words of one node to another."""
+        return Message(
+            words,
+            word,
+            act.node,
+            node,
+            act.message,
+            None,
+            NOTHING,
+            None,
+            None,
+            self.now(),
+            self._count(),
+            self.ink,
+        )
+
     def _count(self) -> int:
         number: int = self.serial()
         if number > self.limits.messages:
@@ -798,7 +819,7 @@ class Scheduler(Struct, eq=False):
         word = message._intent or message.intent
         sender = message._sender
         if sender is None:
-            sender = message.seal[2].sender
+            sender = message.ink.sender
         act.ink = ink = Ink(
             act.node, sender, message, "chat" if word == "chat" else "inform", self.salt
         )
@@ -811,7 +832,7 @@ class Scheduler(Struct, eq=False):
     def _again(self, act: Activation, said: Message) -> Message:
         """Said once more by its author: a copy with an id of its own."""
         again = said.but()
-        force_setattr(again, "seal", (self.now(), self._count(), act.ink or self._ink(act)))
+        sign(again, self.now(), self._count(), act.ink or self._ink(act))
         return again
 
     def _addressed(self, act: Activation, said: Any) -> Wait | None:
@@ -826,7 +847,7 @@ class Scheduler(Struct, eq=False):
             return Ask(to if to is not None else asker, said, ITSELF)
         ink = act.ink or self._ink(act)
         self._freeze(said)
-        force_setattr(said, "seal", (self.now(), self._count(), ink))
+        sign(said, self.now(), self._count(), ink)
         if self.observers or self.seen is not None:
             self.observe("said", act.node, said)
         if getattr(act.hearer, "table", False):
@@ -841,7 +862,7 @@ class Scheduler(Struct, eq=False):
     def _unheard(self, act: Activation, said: Any) -> None:
         """A reply that nobody waits for: news for the teller, or an acknowledgement."""
         teller = act.message.sender
-        own = said.seal[2] is act.ink and (said._intent or said._action) is not None
+        own = said.ink is act.ink and (said._intent or said._action) is not None
         if not own or teller is None:
             return
         if not isinstance(teller, Address) and teller.understands(said.intent):
@@ -885,7 +906,7 @@ class Scheduler(Struct, eq=False):
             for wait in act.waits():
                 self.abandon(wait)
         if act.deep:
-            self.deep[id(act.node), act.handler[0]] -= 1
+            self.deep[id(act.node) * 31 + id(act.handler[0])] -= 1
 
     def _failed(self, act: Activation, error: BaseException) -> None:
         """A handler raised: undo this turn's assignments; the error goes to whoever waits."""
@@ -896,7 +917,7 @@ class Scheduler(Struct, eq=False):
         for wait in act.waits():
             self.abandon(wait)
         if act.deep:
-            self.deep[id(act.node), act.handler[0]] -= 1
+            self.deep[id(act.node) * 31 + id(act.handler[0])] -= 1
         if self.observers:
             self.observe("failed", act.node, act.message, error)
         if act.busy:
@@ -953,7 +974,7 @@ class Scheduler(Struct, eq=False):
             return
         act.deep = True
         self.deep = {} if self.deep is None else self.deep
-        key = (id(act.node), act.handler[0])
+        key = id(act.node) * 31 + id(act.handler[0])
         self.deep[key] = times = self.deep.get(key, 0) + 1
         if times + DEEP < self.limits.chain:
             return

@@ -1,5 +1,7 @@
 """Labels: the name that stands before what somebody says, and the lines that only look like one."""
 
+# ruff: noqa: RUF001, RUF002  # characters that look like others are what this is about
+
 from __future__ import annotations
 
 import re
@@ -43,9 +45,9 @@ WORD = re.compile(r"[^\W_]+")
 
 
 def fold(text: str) -> str:
-    """What a reader takes a text for: without case, accents, unseen characters and look-alikes.
+    r"""What a reader takes a text for: without case, accents, unseen characters and look-alikes.
 
-    >>> fold("ＲＵＭＩ：") == fold("r\\u200bumí:") == fold("Rumi:")
+    >>> fold("ＲＵＭＩ：") == fold("r\u200bumí:") == fold("Rumi:")
     True
     """
     text = unicodedata.normalize("NFKD", text).casefold()
@@ -118,7 +120,7 @@ class Cast:
         return self.labels[key(speaker)]
 
     def looks_like_label(self, line: str) -> bool:
-        """Could somebody take this line for the words of one of us, or of the system?
+        """Whether somebody could take this line for the words of one of us, or of the system.
 
         A name within the first words and a colon soon after it, or a name alone on its line.
         """
@@ -143,10 +145,10 @@ class Cast:
         return False
 
     def quoted(self, text: str) -> str:
-        """The text with `> ` before each line that looks like a speaker's; lines end in `\\n`."""
+        r"""The text with `> ` before each line that looks like a speaker's; lines end in `\n`."""
         lines = text.splitlines()
         return "\n".join(f"> {line}" if self.looks_like_label(line) else line for line in lines)
 
     def is_plain(self, text: str) -> bool:
-        """Does no line of it look like a speaker's?"""
+        """Whether no line of it looks like a speaker's."""
         return not any(map(self.looks_like_label, text.splitlines()))

@@ -28,6 +28,7 @@ class Model(Protocol):
     ...     async def stream(self, messages):
     ...         yield "Um ..."
     >>> from llambdao import ask
+    >>> from llambdao.openai import OpenAINode
     >>> ask(OpenAINode(name="Ann", model=Shy()), "Hello?").content
     'Um ...'
     """
@@ -66,6 +67,7 @@ class ScriptedModel(_Whole):
     An exception among the lines is raised when its turn comes. After the last line: `ScriptEnded`.
 
     >>> from llambdao import ask
+    >>> from llambdao.openai import OpenAINode, ScriptedModel
     >>> model = ScriptedModel("Hello!", "Goodbye!")
     >>> ask(OpenAINode(name="Ann", model=model), "Hi").content
     'Hello!'
@@ -104,6 +106,7 @@ class EchoModel(_Whole):
     """Says what was last said to it: words in, words out, with nothing to set up.
 
     >>> from llambdao import ask
+    >>> from llambdao.openai import EchoModel, OpenAINode
     >>> ask(OpenAINode(name="Ann", model=EchoModel()), "Hello?").content
     'Hello?'
     """
@@ -120,6 +123,7 @@ class FunctionModel(Model):
     function that yields pieces.
 
     >>> from llambdao import ask
+    >>> from llambdao.openai import FunctionModel, OpenAINode
     >>> model = FunctionModel(lambda messages: f"I read {len(messages)} items.")
     >>> ask(OpenAINode(name="Ann", model=model), "Hello").content
     'I read 2 items.'
@@ -168,6 +172,7 @@ def offline() -> Iterator[None]:
 
     A model that is named by nothing (`model=None`) is the offline voice meanwhile.
 
+    >>> from llambdao.openai import model_from
     >>> with offline():
     ...     model_from("ollama:llama3").check()
     Traceback (most recent call last):
@@ -183,7 +188,7 @@ def offline() -> Iterator[None]:
 
 
 def is_offline() -> bool:
-    """Is this inside `with offline()`?"""
+    """Whether this is inside `with offline()`."""
     return bool(_forbidden)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -80,6 +80,7 @@ class OpenAINode(_ModelNode):
     The metadata of each message says which `model` found its words.
 
     >>> from llambdao import ask
+    >>> from llambdao.openai import OpenAINode, ScriptedModel
     >>> rumi = OpenAINode(name="Rumi", persona="a poet", model=ScriptedModel("Love.", "Its wound."))
     >>> ask(rumi, "What is the purpose of life?").content
     'Love.'
@@ -100,7 +101,7 @@ class OpenAINode(_ModelNode):
         """Listen."""
         self._remember(message)
 
-    async def chat(self, message: Message) -> AsyncIterator[Any]:
+    async def chat(self, message: Message) -> AsyncGenerator[Any, Any]:
         """Answer, word by word, then with the whole message."""
         self._remember(message)
         prepared = self._prepared()
@@ -122,7 +123,8 @@ class OpenAINode(_ModelNode):
 
     def roster(self) -> list[Node]:
         """Who is present: those who chat in the networks it is a member of."""
-        tables = [edge.node for edge in self.edges.values()]
+        edges: Iterable[Any] = self.edges.values()
+        tables = [edge.node for edge in edges]
         seats = [table.members for table in tables if self in getattr(table, "members", ())]
         chatting = (one for members in seats for one in members if one.understands("chat"))
         return list(dict.fromkeys(chatting))
@@ -145,7 +147,8 @@ class SummaryNode(_ModelNode):
     The summary before is given to the model along with the messages, so what has left the window
     is not lost; the new one is kept in `summary` before it is said.
 
-    >>> from llambdao import ask, tell
+    >>> from llambdao import Message, ask, tell
+    >>> from llambdao.openai import ScriptedModel, SummaryNode
     >>> node = SummaryNode(model=ScriptedModel("They greeted the world."))
     >>> tell(node, Message("Hello, world!", intent="inform")).reason
     <Reason.DONE: 'done'>
@@ -169,7 +172,7 @@ class SummaryNode(_ModelNode):
         """Take note of it."""
         self.messages = [*self.messages, message][-self.window :]
 
-    async def query(self, message: Message) -> AsyncIterator[Any]:
+    async def query(self, message: Message) -> AsyncGenerator[Any, Any]:
         """Summarise what it has heard."""
         asked = message if message.content.strip() else message.but(content="Summarise, please.")
         earlier = "" if self.summary is None else self.summary.content
@@ -201,7 +204,7 @@ async def _unlabelled(pieces: AsyncIterator[str], speaker: str | None) -> AsyncG
         if not begun and (words := _without_label(head, speaker)):
             yield words
     finally:
-        if hasattr(pieces, "aclose"):
+        if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
 
 

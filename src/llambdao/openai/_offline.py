@@ -22,6 +22,7 @@ class OfflineModel(_Whole):
     conversation gets the same answer, and no sentence comes twice within its window.
 
     >>> from llambdao import ask
+    >>> from llambdao.openai import OpenAINode
     >>> ann = OpenAINode(name="Ann", model="offline")
     >>> said = ask(ann, "How can we trust the new council?")
     >>> "the new council" in said.content, said.metadata["model"]
@@ -55,9 +56,9 @@ def _sentence(viewer: str, persona: str, turns: list[Turn], last: Turn | None) -
     voice = _voice(viewer, persona)
     seed = crc32("\n".join([viewer, *(f"{turn.speaker}: {turn.text}" for turn in turns)]).encode())
     if last is not None and last.text.rstrip().endswith("?"):
-        kinds = (voice.answer, voice.answer, voice.answer, voice.ask)
+        kinds = [voice.answer, voice.answer, voice.answer, voice.ask]
     else:
-        kinds = (voice.agree, voice.object, voice.agree, voice.ask, voice.object)
+        kinds = [voice.agree, voice.object, voice.agree, voice.ask, voice.object]
     kind = kinds[seed % len(kinds)]
     heard = "\n".join(turn.text for turn in turns)
     everything = (kind, voice.answer, voice.agree, voice.object, voice.ask)
@@ -108,17 +109,22 @@ def _summary(turns: list[Turn]) -> str:
 
 # -- what somebody spoke of ------------------------------------------------------------------------
 
-BEFORE = frozenset("the a an my your our his her their this that every each".split())
-AFTER = frozenset("about of for with without from against through toward into on upon in".split())
-ADJECTIVES = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[^\s]+", text))
+
+
+BEFORE = _words("the a an my your our his her their this that every each")
+AFTER = _words("about of for with without from against through toward into on upon in")
+ADJECTIVES = _words(
     """
     new old good bad true false free own human common inner empty great small big long short first
     last next whole open young real deep dark bright hard soft high low best better poor rich early
     late happy holy daily lonely only single right wrong wild quiet simple plain dull fine big other
-    """.split()
+    """
 )
 DESCRIBING = re.compile(r".+(?:al|ful|ous|ive|ic|less|able|ible|ern|ish)")
-NOT_NAMED = frozenset(
+NOT_NAMED = _words(
     """
     i me my mine we us our you your he him his she her it its they them their who whom whose which
     what when where why how the a an this that these those and or but nor so yet if then than as
@@ -137,7 +143,7 @@ NOT_NAMED = frozenset(
     you're what's let's i've you've isn't cannot can't won't two three half inside outside part
     point case side sides rest matter answer question word words end fact time times day days night
     morning noon week year years hour moment place places hundred thousand
-    """.split()
+    """
 )
 TURNED = {"my": "your", "your": "my"}
 WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[.,;:!?()]|[^\s\w]")  # noqa: RUF001
@@ -199,7 +205,7 @@ def _noun(tokens: list[str], place: int) -> list[str]:
 def _own_words(text: str) -> str:
     """The first words of a text, in quotation marks."""
     words = re.split(r"[.!?;:\n]", text.strip())[0].split() or text.split()
-    shown = " ".join(words[:7]).strip("\"'“”‘’,.;:!? ")
+    shown = " ".join(words[:7]).strip("\"'“”‘’,.;:!? ")  # noqa: RUF001
     return f"“{shown or text.strip()[:20]}”"
 
 

@@ -160,7 +160,7 @@ def prepare_for_openai(
     alternate: bool = True,
     system: Literal["system", "developer", "user"] = "system",
 ) -> Prepared:
-    """Messages as a chat that a model continues as `viewer`: a list of dicts, with a `.report`.
+    r"""Messages as a chat that a model continues as `viewer`: a list of dicts, with a `.report`.
 
     It takes a message, a list of them, or a thread (`message.thread()`), oldest first, and it
     shows them all: pass only what the viewer could hear. The same arguments give the same list.
@@ -186,7 +186,7 @@ def prepare_for_openai(
     >>> said = [Message("Why?"), Message("Why not?", sender=lao_tzu), Message("Ah.", sender=rumi)]
     >>> for item in prepare_for_openai(said, viewer=rumi)[1:]:
     ...     print(item)
-    {'role': 'user', 'content': 'someone: Why?\\n\\nLao Tzu: Why not?'}
+    {'role': 'user', 'content': 'someone: Why?\n\nLao Tzu: Why not?'}
     {'role': 'assistant', 'content': 'Ah.'}
     {'role': 'user', 'content': '(Rumi, your turn.)'}
     """

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal
 
 from llambdao.openai._errors import (
@@ -240,8 +241,5 @@ def _sdk() -> Any:
 @cache
 def _certificates() -> Any:
     """Whom to trust, read once: that takes longer than all the rest of making a client."""
-    import ssl
-
-    import certifi
-
-    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    below = _sdk().Timeout.__module__.partition(".")[0]  # the HTTP library of this SDK
+    return import_module(below).create_ssl_context()
