@@ -14,7 +14,7 @@ from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.scheduler import Reason
 from llambdao.kernel.waits import FRESH, Ending, Settle, Stream
-from llambdao.networks.groupchat import GroupChatNode, Talk
+from llambdao.networks.groupchat import GroupChatNode, Talk, _at_a_table
 
 __all__ = ["ConsoleGroupChatNode", "ConsoleRoundTableNode", "addressed"]
 
@@ -107,13 +107,15 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
 
     def chat(self, message: Message) -> Any:
         """Let all speak in turn about it, and show what they say."""
+        if self.until is None and _at_a_table():
+            yield from super().chat(message)
+            return
         show = self._open(message)
         talk, seats = Talk(self), Seats(self)
         seats.heard(message, None)
         while (speaker := seats.next()) is not None and not self._is_deserted():
             *before, last = seats.take(speaker)
-            for words in before if speaker.understands("inform") else ():
-                yield self.relay(words, to=[speaker], intent="inform")
+            yield from self._inform(speaker, before)
             stream = Stream(nodes=[speaker], words=last, intent="chat", relays=True, table=True)
             while (said := (yield stream)) is not None:
                 show(said)
@@ -130,13 +132,18 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
                     seats.heard(said, speaker)
             if talk.over:
                 break
-        yield from self._close(talk)
-
-    def _close(self, talk: Talk) -> Generator[Any, Any, None]:
+        for member, unheard in seats.unheard.items():
+            yield from self._inform(member, unheard)
         if self._is_deserted():
             yield Ending(reason=Reason.STOPPED, detail=f"everybody has left {self}")
         elif talk.over and self.until is None:
             yield Ending(reason=Reason.LIMIT, detail=f"{self} ended after {self.most} utterances")
+
+    def _inform(self, member: Node, unheard: Iterable[Message]) -> Generator[Any, Any, None]:
+        """Let a member hear what it need not answer; a person has it before her eyes."""
+        if member.understands("inform") and not _is_person(member):
+            for words in unheard:
+                yield self.relay(words, to=[member], intent="inform")
 
 
 class Seats:

@@ -67,6 +67,8 @@ class Options(TypedDict, total=False):
     """Who answers a question that reaches the outside: gets the question, returns words."""
     deltas: bool
     """Should pieces of messages still being said (`Delta`) come too?"""
+    choose: Callable[[int], int]
+    """Who goes on next, of so many that could: for tests that explore interleavings."""
 
 
 class Conversation(Struct, eq=False, weakref=True):
@@ -243,6 +245,7 @@ def _scheduler(
     observe: Callable[[Event], None] | None = None,
     answer: Callable[[Message], Any] | None = None,
     deltas: bool = False,
+    choose: Callable[[int], int] | None = None,
 ) -> Scheduler:
     return Scheduler(
         clock.now,
@@ -256,6 +259,7 @@ def _scheduler(
         answerer=answer,
         deltas=deltas,
         sleep=clock.sleep,
+        choose=choose,
     )
 
 
@@ -291,8 +295,9 @@ def _idle(scheduler: Scheduler) -> None:
         return
     due = scheduler.next_due
     seconds = None if due is None else max(0.0, (due - scheduler.now()) / 1e9)
-    if scheduler.under_way:
-        scheduler.host.run(scheduler.host.wait(seconds if scheduler.sleep is time.sleep else None))
+    real = scheduler.sleep is time.sleep
+    if scheduler.under_way or (scheduler.perhaps and (real or due is None)):
+        scheduler.host.run(scheduler.host.wait(seconds if real else None))
     elif seconds:
         scheduler.sleep(seconds)
     scheduler.tick()

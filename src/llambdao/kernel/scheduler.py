@@ -234,6 +234,7 @@ class Scheduler(Struct, eq=False):
     host: Any = None  # where the driver keeps the tasks of this scheduler
     sleep: Any = time.sleep  # how the driver lets time pass
     settling: Any = None  # the talk whose task has just been let go on
+    choose: Any = None  # who goes on next, of so many; None: the one on top
     begun: Any = ()  # what that task has set going
     observers: Any = ()  # called with every event
     answerer: Any = None  # who answers questions that reach the outside
@@ -246,6 +247,7 @@ class Scheduler(Struct, eq=False):
     calls: Any = ()  # *do this call*
     dropped: Any = ()  # calls that nobody waits for any longer
     under_way: int = 0  # calls and tasks the driver is busy with
+    perhaps: int = 0  # tasks that wait for nodes, and perhaps for something else too
     expected: Any = None
     kept: Any = None  # news that nobody expected yet
     questions: Any = None
@@ -337,21 +339,24 @@ class Scheduler(Struct, eq=False):
         Yields None when nobody can go on before something happens outside: do the `calls`, let the
         tasks run, wait until `next_due`, then resume it.
         """
-        stack, seen, observers = self.stack, self.seen, self.observers
+        stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
         now, serial, most = self.now, self.serial, self.limits.messages
+        deep = min(DEEP, self.limits.chain // 2)
         try:
             while True:
                 if seen:
                     yield seen.popleft()
                     continue
-                if stack:
+                if choose is not None and (stack or self.ready or self.told):
+                    act = self._chosen(choose)
+                elif stack:
                     act = stack.pop()
                 elif self.ready:
                     act = self.ready.popleft()
                 elif self.told:
                     act = self._next_told()
                 elif self.root.closed and not (
-                    self.calls or self.under_way or self.timers or self.roots
+                    self.calls or self.under_way or self.timers or self.roots or self.perhaps
                 ):
                     break
                 elif self.idle is not None:
@@ -486,7 +491,7 @@ class Scheduler(Struct, eq=False):
                                 break
                             continue
                         act.wait = said
-                        if act.depth > DEEP:
+                        if act.depth > deep:
                             self._deepen(act)
                         if observers:
                             self.observe("waits", node, act.message, said)
@@ -928,6 +933,21 @@ class Scheduler(Struct, eq=False):
             raise error
         act.parent.failed(self, act, error)
 
+    def _chosen(self, choose: Callable[[int], int]) -> Activation:
+        """Any of those who could go on; what one node told another stays in order."""
+        firsts: dict[tuple[int, int], Activation] = {}
+        for act in self.told:
+            firsts.setdefault((id(act.message.sender), id(act.node)), act)
+        some = [*reversed(self.stack), *self.ready, *firsts.values()]
+        chosen = some[choose(len(some))]
+        for queue in (self.stack, self.ready):
+            if chosen in queue:
+                queue.remove(chosen)
+                return chosen
+        self.told.remove(chosen)
+        self.told.appendleft(chosen)
+        return self._next_told()
+
     def _next_told(self) -> Activation:
         act: Activation = self.told.popleft()
         key = id(act.node)
@@ -953,7 +973,7 @@ class Scheduler(Struct, eq=False):
 
     def _outside_is_busy(self) -> bool:
         """Can anything still come from outside? If not, and somebody waits: `Deadlock`."""
-        if self.calls or self.under_way or self.next_due is not None:
+        if self.calls or self.under_way or self.perhaps or self.next_due is not None:
             return True
         if self.roots or not self.root.closed:
             stuck = [f"{a} waits for {w}" for a in self._everybody() for w in a.waits()]
@@ -976,7 +996,7 @@ class Scheduler(Struct, eq=False):
         self.deep = {} if self.deep is None else self.deep
         key = id(act.node) * 31 + id(act.handler[0])
         self.deep[key] = times = self.deep.get(key, 0) + 1
-        if times + DEEP < self.limits.chain:
+        if times + min(DEEP, self.limits.chain // 2) + 1 < self.limits.chain:
             return
         chain: list[Activation] = []
         one: Any = act

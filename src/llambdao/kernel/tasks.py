@@ -19,6 +19,12 @@ from llambdao.kernel.waits import WAITING, Wait
 
 __all__ = ["PrivateLoop", "Talk", "Tasks"]
 
+IDLE, PERHAPS, BUSY = range(3)
+"""Must the driver wait for a task? Perhaps, if it waits for nodes and maybe for others too."""
+
+PATIENCE = 12
+"""How many turns of the loop a task that awaits several things at once has to say what it does."""
+
 
 class Awaited:
     """The owner of a wait that a coroutine awaits: it takes what that comes to into a future."""
@@ -59,7 +65,8 @@ class Talk:
         self.settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         self.ours: set[asyncio.Future[Any]] = set()
         self.task: asyncio.Task[None] | None = None
-        self.counted = False
+        self.level = IDLE
+        self.turn = 0
 
     # -- the scheduler's side ------------------------------------------------------------------
 
@@ -88,23 +95,36 @@ class Talk:
 
     def go_on(self, value: Any, error: BaseException | None) -> Any:
         """Let the task go on, now that there is something for it."""
-        self.busy(True)
+        self.set_level(BUSY)
+        self.turn += 1
         if self.task is None:
             self.task = self.tasks.start(self.run())
         elif self.settled:
             settled, self.settled = self.settled, []
             for future, result, failure in settled:
                 settle(future, result, failure)
+            self.tasks.loop.call_soon(self.patience, self.turn, PATIENCE)
         elif self.answer is not None:
             settle(self.answer, value, error)
         self.scheduler.settling = self
         return PENDING
 
-    def busy(self, yes: bool) -> None:
-        """Is this task something the driver must wait for?"""
-        if yes is not self.counted:
-            self.counted = yes
-            self.scheduler.under_way += 1 if yes else -1
+    def patience(self, turn: int, left: int) -> None:
+        """Who awaits several things at once need not say anything when one of them comes."""
+        if self.scheduler.settling is self and self.turn == turn:
+            if left:
+                self.tasks.loop.call_soon(self.patience, turn, left - 1)
+            else:
+                self.set_level(PERHAPS if self.act.others else BUSY)
+                self.news(speaks=False)
+
+    def set_level(self, level: int) -> None:
+        """Note whether this task is something the driver must wait for."""
+        if level != self.level:
+            scheduler = self.scheduler
+            scheduler.under_way += (level == BUSY) - (self.level == BUSY)
+            scheduler.perhaps += (level == PERHAPS) - (self.level == PERHAPS)
+            self.level = level
 
     # -- the task's side -----------------------------------------------------------------------
 
@@ -181,7 +201,7 @@ class Talk:
             failure = RuntimeError(f"{self.act} raised {error!r}")
         except BaseException as error:
             failure = error
-        self.busy(False)
+        self.set_level(IDLE)
         if not self.act.closed:
             self.over = (result, failure)
             self.news(speaks=True)
@@ -199,7 +219,7 @@ class Talk:
                 except StopAsyncIteration:
                     return
                 self.answer = answer = asyncio.get_running_loop().create_future()
-                self.busy(False)
+                self.set_level(IDLE)
                 self.news(speaks=True)
                 try:
                     value = await answer
@@ -226,14 +246,14 @@ class Watched:
                 foreign = go_on(value)
             except StopIteration as stop:
                 return stop.value
-            if foreign in talk.ours:
-                talk.busy(False)
+            ours = foreign in talk.ours
+            talk.set_level(IDLE if ours else PERHAPS if talk.act.others else BUSY)
             talk.news(speaks=False)
             try:
                 value, go_on = (yield foreign), step.send
             except BaseException as error:
                 value, go_on = error, step.throw
-            talk.busy(True)
+            talk.set_level(BUSY)
 
 
 def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
@@ -308,12 +328,16 @@ class Tasks:
         scheduler = self.scheduler
         return scheduler.settling is None and bool(scheduler.stack or scheduler.ready)
 
+    def busy(self) -> bool:
+        """Is there anything to wait for?"""
+        return bool(self.scheduler.under_way or self.scheduler.perhaps)
+
     async def wait(self, seconds: float | None) -> None:
         """Let the tasks run until the scheduler can go on, but no longer than that."""
         settling = self.scheduler.settling
         end = None if seconds is None else self.loop.time() + seconds
         while not self.can_go_on() and (
-            self.scheduler.settling is settling if settling else self.scheduler.under_way
+            self.scheduler.settling is settling if settling else self.busy()
         ):
             self.changed = self.loop.create_future()
             left = None if end is None else end - self.loop.time()

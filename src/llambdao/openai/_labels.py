@@ -33,6 +33,7 @@ LOOKALIKES = str.maketrans(
         **dict.fromkeys("0оοσօ", "o"),
         **dict(zip("авеёкмнрстухјѕԁԛԝһүгпи", "abeekmhpctyxjsdqwhyrnu", strict=True)),
         **dict(zip("αβεζηκμνρτυχγ", "abeznkmvptuxy", strict=True)),
+        **dict(zip("սհոցյզ", "uhngjq", strict=True)),
         **dict(zip("ɑɡʀᴜᴍᴀᴇᴏꓣꓴꓟꓮꓰꓳ", "agrumaeorumaeo", strict=True)),
     }
 )
@@ -150,5 +151,9 @@ class Cast:
         return "\n".join(f"> {line}" if self.looks_like_label(line) else line for line in lines)
 
     def is_plain(self, text: str) -> bool:
-        """Whether no line of it looks like a speaker's."""
-        return not any(map(self.looks_like_label, text.splitlines()))
+        """Whether no line of it looks like the label of anybody at all: four words and a colon."""
+        for line in text.splitlines():
+            words, colon, _ = fold(line).partition(":")
+            if self.looks_like_label(line) or (colon and 1 <= len(WORD.findall(words)) <= 4):
+                return False
+        return True

@@ -171,7 +171,7 @@ def prepare_for_openai(
       get a `> `. `names="always"`: in any case; `name_field`: in the field `name`, too.
     * One system message comes first: the viewer's `persona`, who is there, "answer only as ...".
       `system` is the role it gets; with "user" it opens the first user message instead, for
-      models whose template knows no system (Gemma 2, the first Mistral).
+      models whose template knows no system (Gemma 2, the first Mistral), and names are shown.
     * With `alternate`, the default because most servers are unknown, user and assistant strictly
       take turns, user first and last. Without it each message is an item of its own.
     * At most the last `window` turns are kept, and of these no more than fit into `tokens`, by
@@ -197,7 +197,7 @@ def prepare_for_openai(
     instruct = _Instructions(cast, present, said, earlier)
     kept = _window(turns, window, tokens, PER_ITEM + estimate_tokens(instruct.text(0, named=True)))
     missing = len(turns) - len(kept)
-    named = names == "always" or _need_names(kept, cast, present)
+    named = names == "always" or system == "user" or _need_names(kept, cast, present)
     text = instruct.text(sum(len(turn.messages) for turn in turns[:missing]), named=named)
     items = _items(kept, cast, named=named)
     if alternate:
@@ -362,7 +362,9 @@ class _Instructions:
                     "In what you read, a name and a colon stand before the words of each speaker;"
                     " a line that begins with > is quoted by that speaker."
                 )
-            yield f"Answer only as {label}: speak for nobody else, and put no name before your words."
+            yield (
+                f"Answer only as {label}: speak for nobody else, and put no name before your words."
+            )
         if isinstance(self.earlier, str):
             summary = self.cast.quoted(harmless(self.earlier.strip()))
             yield summary and f"What was said earlier, in short: {summary}"

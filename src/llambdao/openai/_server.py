@@ -120,14 +120,12 @@ class OpenAIModel(Model):
         """
         must_be_online(str(self))
         sdk = _sdk()
-        with self._explaining():
-            with sdk.OpenAI(
-                api_key=self._key, base_url=self.base_url, timeout=5.0, max_retries=0
-            ) as client:
-                try:
-                    known = [model.id for model in client.models.list()]
-                except sdk.NotFoundError:
-                    return
+        asked = {"api_key": self._key, "base_url": self.base_url, "timeout": 5.0, "max_retries": 0}
+        with self._explaining(), sdk.OpenAI(**asked) as client:
+            try:
+                known = [model.id for model in client.models.list()]
+            except sdk.NotFoundError:
+                return
         if known and self.model not in known and f"{self.model}:latest" not in known:
             raise self._unknown(f"it knows {', '.join(sorted(known)[:10])}")
 
