@@ -311,7 +311,7 @@ class Node(BaseModel):
         if handler is None:
             from llambdao.kernel.errors import UnknownIntent
 
-            known = ", ".join(handlers) or "nothing"
+            known = ", ".join(n for n in handlers if handlers[n][1] != GUARDED) or "nothing"
             raise UnknownIntent(
                 f"{self} does not understand {message.intent!r}; it understands {known}"
             )

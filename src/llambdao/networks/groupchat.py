@@ -101,7 +101,8 @@ class Talk:
 
 def _at_a_table() -> bool:
     """Does this group speak at the table of another, directly or through networks that relay?"""
-    act: Any = current()
+    turn = current()
+    act: Any = None if turn is None else turn[0]
     while act is not None and isinstance(act.parent, Relay):
         act = act.asker
     return act is not None and isinstance(act.parent, Stream) and act.parent.table

@@ -1,0 +1,7 @@
+"""`python -m llambdao`: the command line."""
+
+import sys
+
+from llambdao.cli import main
+
+sys.exit(main())

@@ -1,0 +1,153 @@
+"""The command line: `llambdao demo`, `run`, `chat` and `graph`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from llambdao.cli._errors import Unusable, report
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the exit code.
+
+    0 is fine, 1 an error in a network, 2 a command line that cannot be followed, 130 Ctrl-C.
+    """
+    given = None
+    try:
+        given = parser().parse_args(argv)
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        return int(given.act(given))
+    except Unusable as error:
+        sys.stderr.write(f"llambdao: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who read us has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - whatever a network raises is reported
+        report(error, given)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be written on the command line."""
+    main = argparse.ArgumentParser(
+        prog="llambdao",
+        description="Agents, people and networks of both: everything is a node.",
+        epilog="FILE is a Python file with a node in it: `network = GroupChatNode(...)`.",
+    )
+    main.add_argument("--version", action=Version, nargs=0, help="say the version and end")
+    commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    file, models, common, turns = _shared()
+
+    demo = commands.add_parser(
+        "demo", help="sit at a table with three philosophers", parents=[models, turns, common],
+        description="A round table of Rumi, Lao Tzu, Marcus Aurelius and you. Without a model they"
+        " speak with an offline voice; nothing leaves this machine.",
+    )  # fmt: skip
+    demo.set_defaults(act=_demo)
+    run = commands.add_parser(
+        "run", help="tell the network in a file something, print what it replies",
+        parents=[file, models, turns, common],
+        description="Tell the network in FILE something and print its replies, as they come.",
+    )  # fmt: skip
+    run.add_argument("message", nargs="?", metavar="MESSAGE", help="unless given: the input")
+    run.set_defaults(act=_run)
+    chat = commands.add_parser(
+        "chat", help="sit down at the network in a file", parents=[file, models, turns, common],
+        description="Talk with the network in FILE; a group chat keeps a seat for you."
+        " /help shows what you can type. Lines from a pipe will do as well.",
+    )  # fmt: skip
+    chat.set_defaults(act=_chat)
+    graph = commands.add_parser(
+        "graph", help="draw the network in a file", parents=[file],
+        description="Draw the nodes in FILE and the links between them.",
+    )  # fmt: skip
+    graph.add_argument(
+        "--format", choices=("text", "mermaid", "dot"), default="text", help="unless given: text"
+    )
+    _traceback(graph)
+    graph.set_defaults(act=_graph)
+    return main
+
+
+def _shared() -> list[argparse.ArgumentParser]:
+    """The arguments that several commands have."""
+    file, models, common, turns = (argparse.ArgumentParser(add_help=False) for _ in range(4))
+    file.add_argument(
+        "file", metavar="FILE", help="Python; its node is called network, node, table or room"
+    )
+    models.add_argument(
+        "--model", metavar="NAME", help="offline, ollama:NAME or openai:NAME;"
+        " unless given: what the environment offers"
+    )  # fmt: skip
+    models.add_argument("--base-url", metavar="URL", help="the server that has the model")
+    turns.add_argument("--turns", metavar="N", type=_number, help="end after so many utterances")
+    common.add_argument("--json", action="store_true", help="print messages as lines of JSON")
+    _traceback(common)
+    return [file, models, common, turns]
+
+
+def _traceback(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--traceback", action="store_true", help="show all of an error")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
+    return int(text)
+
+
+class Version(argparse.Action):
+    """Says the version, which nobody else needs to look up."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from llambdao import __version__
+
+        parser.exit(message=f"llambdao {__version__}\n")
+
+
+# -- the commands: each imports what it needs --------------------------------------------------
+
+
+def _demo(given: Any) -> int:
+    from llambdao.cli._demo import demo
+
+    return demo(given)
+
+
+def _chat(given: Any) -> int:
+    from llambdao.cli._load import load, voice
+    from llambdao.cli._session import Session
+    from llambdao.console import screen
+
+    where = screen(json=given.json)
+    network = voice(load(given.file), given.model, given.base_url)
+    return Session(network, where, given.turns).sit()
+
+
+def _run(given: Any) -> int:
+    from llambdao.cli._load import load, voice
+    from llambdao.cli._run import run
+
+    if given.message is None and sys.stdin.isatty():
+        raise Unusable(f"tell it what? llambdao run {given.file} 'MESSAGE', or from a pipe")
+    return run(voice(load(given.file), given.model, given.base_url), given)
+
+
+def _graph(given: Any) -> int:
+    from llambdao.cli._load import load
+    from llambdao.kernel.graph import to_graphviz, to_mermaid, to_text
+
+    draw = {"text": to_text, "mermaid": to_mermaid, "dot": to_graphviz}[given.format]
+    print(draw(load(given.file)))
+    return 0

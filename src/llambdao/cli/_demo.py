@@ -1,0 +1,67 @@
+"""`llambdao demo`: a round table of three philosophers and whoever sits down with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llambdao.cli._session import Session
+from llambdao.console import ConsoleHumanNode, ConsoleRoundTableNode, Screen, screen
+from llambdao.kernel.message import Message
+from llambdao.openai import OpenAINode, model_from
+
+__all__ = ["demo", "round_table"]
+
+PERSONAS = {
+    "Rumi": "Rumi, the poet of Konya: warm, in images, always on the trail of love",
+    "Lao Tzu": "Lao Tzu, the old master of the Tao: brief, quiet, fond of water and of paradox",
+    "Marcus Aurelius": "Marcus Aurelius, emperor and Stoic: plain, honest, practical",
+}
+
+MANNER = (
+    "You are {}. You sit at a round table with the others. Answer whoever spoke last, by name, in"
+    " two or three sentences; agree, object or ask back, and say nothing twice."
+)
+
+QUESTION = "What is the purpose of life?"
+
+NEXT = """
+What next?
+  llambdao demo --model ollama:llama3.2    the same table, with a model on your own machine
+  llambdao chat FILE.py                    sit down at a network of your own
+  llambdao --help                          all there is"""
+
+
+def round_table(model: Any = "offline", base_url: str | None = None) -> ConsoleRoundTableNode:
+    """Rumi, Lao Tzu, Marcus Aurelius and a person."""
+    voice = model_from(model, base_url)
+    sages = [
+        OpenAINode(name=name, persona=MANNER.format(persona), model=voice)
+        for name, persona in PERSONAS.items()
+    ]
+    return ConsoleRoundTableNode(*sages, ConsoleHumanNode(), name="Round table")
+
+
+def demo(given: Any) -> int:
+    """Sit down at the round table."""
+    where = screen(json=given.json)
+    table = round_table(given.model, given.base_url)
+    where.note(introduction(str(table.members[0].model), where))  # type: ignore[attr-defined]
+    session = Session(table, where, given.turns)
+    first = Message(QUESTION, intent="chat", sender=session.person)
+    code = session.sit(first)
+    if code == 0:
+        where.note(NEXT)
+    return code
+
+
+def introduction(model: str, where: Screen) -> str:
+    """The first lines: who is here, and whose words these are."""
+    voice = (
+        "They speak with an offline voice: sentences written by hand, no model, no network."
+        if model == "offline"
+        else f"Their words are found by {model}."
+    )
+    lines = ["A round table: Rumi, Lao Tzu, Marcus Aurelius and you.", voice]
+    if where.prompts:
+        lines.append("An empty line passes, /help shows more, Ctrl-D leaves.")
+    return "\n".join([*lines, ""])
