@@ -94,6 +94,7 @@ class Conversation(Struct, eq=False, weakref=True):
     _scheduler: Any = None
     _replies: Any = None
     _closed: bool = False
+    _news: Any = ()
 
     def __iter__(self) -> Iterator[Any]:
         if self._scheduler is None:
@@ -128,8 +129,9 @@ class Conversation(Struct, eq=False, weakref=True):
     def news(self, key: str, value: Any) -> None:
         """News from outside, for a handler that waits for `expect(key)`."""
         if self._scheduler is None:
-            iter(self)
-        self._scheduler.news(key, value)
+            self._news = (*self._news, (key, value))
+        else:
+            self._scheduler.news(key, value)
 
     @property
     def reason(self) -> Reason | None:
@@ -166,6 +168,8 @@ class Conversation(Struct, eq=False, weakref=True):
             scheduler.seen = deque()
             hearer = None
         scheduler.open(node, message, hearer)
+        for key, value in self._news:
+            scheduler.news(key, value)
         return scheduler
 
     def __del__(self) -> None:
@@ -339,8 +343,8 @@ async def _drive_on_loop(scheduler: Scheduler) -> AsyncGenerator[Any, None]:
             except BaseException as error:
                 run.throw(error)
     finally:
-        run.close()
         await tasks.finish()
+        run.close()
 
 
 async def _idle_on_loop(scheduler: Scheduler, tasks: Any) -> None:
@@ -359,7 +363,7 @@ async def _idle_on_loop(scheduler: Scheduler, tasks: Any) -> None:
     elif scheduler.under_way:
         await tasks.wait(None)
     else:
-        scheduler.sleep((due - scheduler.now()) / 1e9)
+        scheduler.sleep(max(0.0, (due - scheduler.now()) / 1e9))
     scheduler.tick()
 
 

@@ -146,6 +146,7 @@ class Activation(Struct, eq=False):
     ink: Any = None
     closed: bool = False
     busy: bool = False  # holds its node while a task of its own is under way
+    running: bool = False  # a turn of it is under way in a task
     deep: bool = False  # counts in a chain of askers that has grown long
 
     def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
@@ -256,7 +257,8 @@ class Scheduler(Struct, eq=False):
     held: Any = None
     mail: Any = None
     queued: Any = None
-    deep: Any = None
+    deep: Any = None  # who waits in long chains of askers, and how often
+    deep_from: int = 0
     young: Any = ()
     old: Any = ()
     ink: Any = None
@@ -269,6 +271,7 @@ class Scheduler(Struct, eq=False):
     def open(self, node: Any, message: Message, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
+        self.deep_from = min(DEEP, self.limits.chain // 2)
         if message.ink is None:
             if message.metadata is not NOTHING:
                 self._freeze(message)
@@ -341,7 +344,7 @@ class Scheduler(Struct, eq=False):
         """
         stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
         now, serial, most = self.now, self.serial, self.limits.messages
-        deep = min(DEEP, self.limits.chain // 2)
+        deep = self.deep_from
         try:
             while True:
                 if seen:
@@ -371,7 +374,9 @@ class Scheduler(Struct, eq=False):
                 if act.closed or (self.held and self._queues(act)):
                     continue
                 node, talk, value, error = act.node, act.talk, act.value, act.error
-                if node._undo:
+                if act.running:
+                    act.running = False
+                elif node._undo:
                     node._undo.clear()
                 if value is not None:
                     act.value = None
@@ -566,7 +571,10 @@ class Scheduler(Struct, eq=False):
     ) -> Activation:
         """Let a node handle a message next, on behalf of `asker`."""
         handler = self._handler(node, message)
-        act = Activation(node, message, handler, parent, hearer, 0, asker, asker.depth + 1)
+        depth = asker.depth + 1
+        if depth > self.deep_from:
+            self._check_chain(node, handler, asker)
+        act = Activation(node, message, handler, parent, hearer, 0, asker, depth)
         self.stack.append(act)
         young = self.young
         young.append(message)
@@ -605,6 +613,8 @@ class Scheduler(Struct, eq=False):
         for node in wait.nodes:
             handler = TABLES[type(node)].get(word)
             if handler is not None and node is not author:
+                if depth > self.deep_from:
+                    self._check_chain(node, handler, asker)
                 act = Activation(node, message, handler, wait, hearer, place, asker, depth)
                 acts.append(act)
                 place += step
@@ -687,6 +697,24 @@ class Scheduler(Struct, eq=False):
                 todo += [child for wait in one.waits() for child in wait.children()]
         failed: list[BaseException] = [] if errors is None else errors
         for one in reversed(family):
+            self.shut(one, failed)
+        if failed and errors is None:
+            raise failed[0]
+
+    def everybody(self) -> list[Activation]:
+        """All who are under way, the outermost first."""
+        family = []
+        todo = [self.root, *(self.roots or {}).values()]
+        while todo:
+            act = todo.pop()
+            if act is not None and not act.closed:
+                family.append(act)
+                todo += [child for wait in act.waits() for child in wait.children()]
+        return family
+
+    def shut(self, one: Activation, failed: list[BaseException]) -> None:
+        """Close one activation."""
+        if not one.closed:
             one.closed = True
             for wait in one.waits():
                 wait.drop(self)
@@ -703,8 +731,6 @@ class Scheduler(Struct, eq=False):
                 self.roots.pop(id(one), None)
             if self.observers:
                 self.observe("ended", one.node, one.message, "cancelled")
-        if failed and errors is None:
-            raise failed[0]
 
     def promote(self, mark: int) -> None:
         """What stands on the stack from here on came from outside: it is ready, after the others."""
@@ -976,47 +1002,40 @@ class Scheduler(Struct, eq=False):
         if self.calls or self.under_way or self.perhaps or self.next_due is not None:
             return True
         if self.roots or not self.root.closed:
-            stuck = [f"{a} waits for {w}" for a in self._everybody() for w in a.waits()]
+            stuck = [f"{a} waits for {w}" for a in self.everybody() for w in a.waits()]
             raise Deadlock("nobody can go on: " + "; ".join(stuck[:10]))
         return False
 
-    def _everybody(self) -> Iterable[Activation]:
-        todo = [self.root, *(self.roots or {}).values()]
-        while todo:
-            act = todo.pop()
-            if not act.closed:
-                yield act
-                todo += [child for wait in act.waits() for child in wait.children()]
-
-    def _deepen(self, act: Activation) -> None:
-        """Refuse a chain of askers that holds one node and handler too often."""
-        if act.deep:
-            return
-        act.deep = True
-        self.deep = {} if self.deep is None else self.deep
-        key = id(act.node) * 31 + id(act.handler[0])
-        self.deep[key] = times = self.deep.get(key, 0) + 1
-        if times + min(DEEP, self.limits.chain // 2) + 1 < self.limits.chain:
+    def _check_chain(self, node: Any, handler: Any, asker: Any) -> None:
+        """Refuse a handler that stands in its own chain of askers too often."""
+        most = self.limits.chain
+        counted = 0 if self.deep is None else self.deep.get(id(node) * 31 + id(handler[0]), 0)
+        if counted + self.deep_from + 2 < most:  # the first ones are not counted
             return
         chain: list[Activation] = []
-        one: Any = act
-        while one is not None:
-            chain.append(one)
-            one = one.asker
-        same = sum(a.node is act.node and a.handler[0] is act.handler[0] for a in chain)
-        if same >= self.limits.chain:
-            names = " <- ".join(str(a) for a in chain[:6])
-            wait, act.wait = act.wait, None
-            self.abandon(wait)
-            self.stack.append(act)
-            act.error = Deadlock(
-                f"{act} stands {same} times in one chain of askers: {names} <- ...;"
-                " to allow more: limits=Limits(chain=...)"
+        while asker is not None:
+            chain.append(asker)
+            asker = asker.asker
+        same = sum(act.node is node and act.handler[0] is handler[0] for act in chain)
+        if same >= most:
+            names = " <- ".join(str(act) for act in chain[:6])
+            raise Deadlock(
+                f"{chain[0]} asks {node}, which stands {same} times in its chain of askers:"
+                f" {names} <- ...; to allow more: limits=Limits(chain=...)"
             )
+
+    def _deepen(self, act: Activation) -> None:
+        """Count who waits in a chain of askers that has grown long."""
+        if not act.deep:
+            act.deep = True
+            self.deep = {} if self.deep is None else self.deep
+            key = id(act.node) * 31 + id(act.handler[0])
+            self.deep[key] = self.deep.get(key, 0) + 1
 
     # -- nodes held by tasks under way ---------------------------------------------------------
 
     def _hold(self, act: Activation) -> None:
+        act.running = True
         if not act.busy and type(act.node).concurrency is not None and not act.others:
             act.busy = True
             self.held = {} if self.held is None else self.held

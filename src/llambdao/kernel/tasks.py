@@ -25,6 +25,9 @@ IDLE, PERHAPS, BUSY = range(3)
 PATIENCE = 12
 """How many turns of the loop a task that awaits several things at once has to say what it does."""
 
+BRIEFLY = 2
+"""How many turns of the loop what a task has just started has to begin, `asyncio.gather` say."""
+
 
 class Awaited:
     """The owner of a wait that a coroutine awaits: it takes what that comes to into a future."""
@@ -67,6 +70,7 @@ class Talk:
         self.task: asyncio.Task[None] | None = None
         self.level = IDLE
         self.turn = 0
+        self.is_blocked = False
 
     # -- the scheduler's side ------------------------------------------------------------------
 
@@ -87,9 +91,11 @@ class Talk:
         return self.go_on(None, error)
 
     def close(self) -> None:
-        """Cancel the task; it cleans up when its loop runs next."""
+        """Cancel the task; it cleans up now, where the loop is ours to run, else when that runs next."""
         if self.task is not None:
-            self.task.cancel()
+            if not self.task.done():
+                self.task.cancel()
+                self.tasks.let_end(self.task)
         elif hasattr(self.source, "close"):
             self.source.close()
 
@@ -110,13 +116,31 @@ class Talk:
         return PENDING
 
     def patience(self, turn: int, left: int) -> None:
-        """Who awaits several things at once need not say anything when one of them comes."""
+        """Settle after so many turns of the loop: what the task started begins meanwhile.
+
+        Who awaits several things at once need not say anything when one of them comes.
+        """
         if self.scheduler.settling is self and self.turn == turn:
             if left:
                 self.tasks.loop.call_soon(self.patience, turn, left - 1)
             else:
                 self.set_level(PERHAPS if self.act.others else BUSY)
                 self.news(speaks=False)
+
+    def blocked(self, ours: bool) -> None:
+        """The task cannot go on by itself: it awaits one of our waits, or something foreign."""
+        if ours:
+            self.set_level(IDLE)
+            self.news(speaks=False)
+        else:
+            self.is_blocked = True
+            self.set_level(PERHAPS if self.act.others else BUSY)
+            self.tasks.loop.call_soon(self.patience, self.turn, BRIEFLY)
+
+    def unblocked(self) -> None:
+        """The task goes on."""
+        self.is_blocked = False
+        self.set_level(BUSY)
 
     def set_level(self, level: int) -> None:
         """Note whether this task is something the driver must wait for."""
@@ -139,7 +163,10 @@ class Talk:
         if value is not WAITING:
             return value
         self.act.also(wait)
+        self.act.running = False
         self.ours.add(future)
+        if self.is_blocked:
+            self.set_level(PERHAPS)
         self.began(mark)
         try:
             return (yield from future)
@@ -246,14 +273,12 @@ class Watched:
                 foreign = go_on(value)
             except StopIteration as stop:
                 return stop.value
-            ours = foreign in talk.ours
-            talk.set_level(IDLE if ours else PERHAPS if talk.act.others else BUSY)
-            talk.news(speaks=False)
+            talk.blocked(ours=foreign in talk.ours)
             try:
                 value, go_on = (yield foreign), step.send
             except BaseException as error:
                 value, go_on = error, step.throw
-            talk.set_level(BUSY)
+            talk.unblocked()
 
 
 def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
@@ -346,11 +371,22 @@ class Tasks:
             await asyncio.wait([self.changed], timeout=left)
 
     async def finish(self) -> None:
-        """Cancel whatever is left and let it clean up."""
+        """Cancel whatever is left, the innermost first, and let it clean up."""
+        failed: list[BaseException] = []
+        for act in reversed(self.scheduler.everybody()):
+            self.scheduler.shut(act, failed)
+            if isinstance(act.talk, Talk) and act.talk.task is not None:
+                await asyncio.wait([act.talk.task])
         tasks = [*self.running]
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if failed:
+            raise failed[0]
+
+    def let_end(self, task: asyncio.Task[Any]) -> None:
+        """A cancelled task cleans up, when the loop runs next."""
 
 
 class Quiet(selectors.DefaultSelector):
@@ -385,6 +421,14 @@ class PrivateLoop(Tasks):
             run()
         else:
             self.thread.submit(run).result()
+
+    def let_end(self, task: asyncio.Task[Any]) -> None:
+        """A cancelled task cleans up, now."""
+        if not self.loop.is_running():
+            self.run(self._ended(task))
+
+    async def _ended(self, task: asyncio.Task[Any]) -> None:
+        await asyncio.wait([task])
 
     def close(self) -> None:
         """Cancel what is left, and close the loop."""
