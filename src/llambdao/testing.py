@@ -18,7 +18,7 @@ from llambdao.kernel.errors import LlambdaoError, UnknownIntent
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.run import Conversation, Options, ask, tell, watch
-from llambdao.kernel.scheduler import Event, Limits, Reason
+from llambdao.kernel.events import Event, Limits, Reason
 
 __all__ = [
     "Interleaving",

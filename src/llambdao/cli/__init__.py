@@ -113,7 +113,8 @@ class Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from llambdao import __version__
 
-        parser.exit(message=f"llambdao {__version__}\n")
+        print(f"llambdao {__version__}")
+        parser.exit()
 
 
 # -- the commands: each imports what it needs --------------------------------------------------

@@ -31,6 +31,17 @@ What next?
   llambdao --help                          all there is"""
 
 
+class Guest(ConsoleHumanNode):
+    """Whoever sits down; where the input is empty nobody does, and the others have a round more."""
+
+    has_listened: bool = False
+
+    def _answer(self, number: int | None) -> Any:
+        yield from super()._answer(number)
+        if self.has_left and self.at.typed is None and not (self.at.prompts or self.has_listened):
+            self.has_left, self.has_listened = False, True
+
+
 def round_table(model: Any = "offline", base_url: str | None = None) -> ConsoleRoundTableNode:
     """Rumi, Lao Tzu, Marcus Aurelius and a person."""
     voice = model_from(model, base_url)
@@ -38,7 +49,7 @@ def round_table(model: Any = "offline", base_url: str | None = None) -> ConsoleR
         OpenAINode(name=name, persona=MANNER.format(persona), model=voice)
         for name, persona in PERSONAS.items()
     ]
-    return ConsoleRoundTableNode(*sages, ConsoleHumanNode(), name="Round table")
+    return ConsoleRoundTableNode(members=[*sages, Guest()], name="Round table")
 
 
 def demo(given: Any) -> int:
@@ -57,7 +68,7 @@ def demo(given: Any) -> int:
 def introduction(model: str, where: Screen) -> str:
     """The first lines: who is here, and whose words these are."""
     voice = (
-        "They speak with an offline voice: sentences written by hand, no model, no network."
+        "An offline voice speaks for all three: sentences written by hand, no model."
         if model == "offline"
         else f"Their words are found by {model}."
     )

@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Any
 
-__all__ = ["Unusable", "report"]
+__all__ = ["Unusable", "in_short", "report"]
 
 
 class Unusable(Exception):
@@ -17,10 +17,14 @@ def report(error: BaseException, given: Any) -> None:
     """Write down what went wrong and where; with `--traceback` all of it."""
     if getattr(given, "traceback", False):
         sys.stderr.writelines(traceback.format_exception(error))
-        return
-    for one in _each(error):
-        sys.stderr.write(f"llambdao: {type(one).__name__}: {one}{_where(one, given)}\n")
-    sys.stderr.write("(--traceback shows more)\n")
+    else:
+        short = in_short(error, getattr(given, "file", None))
+        sys.stderr.write(f"llambdao: {short}\n(--traceback shows more)\n")
+
+
+def in_short(error: BaseException, file: str | None = None) -> str:
+    """What went wrong and where, on two lines for each error."""
+    return "\n".join(f"{type(one).__name__}: {one}{_where(one, file)}" for one in _each(error))
 
 
 def _each(error: BaseException) -> list[BaseException]:
@@ -30,11 +34,12 @@ def _each(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def _where(error: BaseException, given: Any) -> str:
-    """The last line of the user's own file on the way to the error, if any; else the last line."""
+def _where(error: BaseException, file: str | None) -> str:
+    """The last line of the user's own file on the way to the error; else the last line of all."""
+    if isinstance(error, SyntaxError):
+        return ""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == getattr(given, "file", None)]
+    own = [frame for frame in frames if frame.filename == file]
     for frame in (own or frames)[-1:]:
-        place = "" if isinstance(error, SyntaxError) else f"\n  {frame.filename}:{frame.lineno}"
-        return f"{place}, in {frame.name}: {frame.line}" if place else ""
+        return f"\n  {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
     return ""

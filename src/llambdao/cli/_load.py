@@ -30,7 +30,7 @@ def find(names: dict[str, Any], file: str) -> Node:
     nodes = {name: value for name, value in names.items() if isinstance(value, Node)}
     found = {node.id: node for node in nodes.values()}
     parts = {p.id for node in found.values() for p in reachable(node, edges=False)[1:]}
-    whole = [node for id, node in found.items() if id not in parts]
+    whole = [node for node in found.values() if node.id not in parts]
     if len(whole) == 1:
         return whole[0]
     if not nodes:
@@ -84,5 +84,5 @@ def voice(network: Node, model: str | None, base_url: str | None) -> Node:
         speaks = model_from(model, base_url)
         for node in reachable(network):
             if "model" in type(node).model_fields:
-                node.model = speaks  # type: ignore[attr-defined]
+                node.model = speaks
     return network

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
-import sys
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
-from llambdao.cli._errors import report
+from llambdao.cli._errors import in_short
 from llambdao.cli._run import intent_for
 from llambdao.console import ConsoleGroupChatNode, ConsoleHumanNode, Screen, addressed
 from llambdao.kernel.graph import reachable
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.scheduler import Event
+from llambdao.kernel.events import Event
 from llambdao.networks.groupchat import GroupChatNode
 
 __all__ = ["Session"]
@@ -48,7 +47,8 @@ class Session:
         """Talk until she leaves; the exit code."""
         flow = self._flow(first)
         if inspect.iscoroutinefunction(self.screen.read):
-            asyncio.run(self._on_loop(flow))
+            with self.screen.quiet():
+                asyncio.run(self._on_loop(flow))
         else:
             self._in_line(flow)
         return 130 if self.screen.interrupted > 1 else 0
@@ -99,7 +99,7 @@ class Session:
                     if not self.screen.prompts:
                         raise
                     self._interrupted()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever the network raises is shown
                     self._failed(error)
                 finally:
                     step.close()
@@ -120,7 +120,7 @@ class Session:
                     await self.task
                 except asyncio.CancelledError:
                     self._interrupted()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever the network raises is shown
                     self._failed(error)
                 finally:
                     self.task = None
@@ -140,8 +140,8 @@ class Session:
     # -- what both do --------------------------------------------------------------------------
 
     def _observe(self, event: Event) -> None:
-        if event.kind == "said" and event.message is self.message:
-            self.screen.show(event.message)
+        if event.kind == "said" and self.message is not None and event.message is self.message:
+            self.screen.show(self.message)
         self.screen.observe(event)
 
     def _hear(self, said: Message) -> bool:
@@ -155,15 +155,11 @@ class Session:
         return self.turns is not None and self.count >= self.turns
 
     def _interrupted(self) -> None:
-        self.screen.interrupted += 1
-        if self.screen.interrupted > 1:
+        if self.screen.interrupt():
             self.person.has_left = True
-        else:
-            self.screen.note("(Cancelled. Ctrl-C again leaves.)")
 
     def _failed(self, error: Exception) -> None:
         """Something went wrong in the network: at a terminal she may say something else."""
         if not self.screen.prompts:
             raise error
-        report(error, None)
-        sys.stderr.flush()
+        self.screen.note(f"({in_short(error)})")

@@ -7,12 +7,13 @@ import re
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.scheduler import Event
+from llambdao.kernel.events import Event
 
 __all__ = ["Screen", "screen", "seen"]
 
@@ -24,18 +25,18 @@ Enter sends; a \\ at the end of a line, or Alt-Enter, begins another line
 an empty line passes         @Rumi ...    is for Rumi, who alone is asked
 /skip   say nothing          /who         who is here
 /quit   leave                /save FILE   keep what was said (.jsonl: as data)
-Ctrl-C  cancels the turn, twice in a row leaves; Ctrl-D leaves"""
+Ctrl-C  cancels what you type or they say, twice leaves; Ctrl-D leaves"""
 
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Screen:
-    """Lines in, lines out: for pipes and files, and for terminals where the extra is missing.
+    r"""Lines in, lines out: for pipes and files, and for terminals where the extra is missing.
 
     Each message is shown once, however often it is handed over. With `json` it is one line of JSON.
 
     >>> plain = Screen(out=sys.stdout)
-    >>> plain.show(Message("Hello,\\nall", sender=Node(name="Ann")))
+    >>> plain.show(Message("Hello,\nall", sender=Node(name="Ann")))
     Ann: Hello,
       all
     1
@@ -114,6 +115,10 @@ class Screen:
     def observe(self, event: Event) -> None:
         """See what happens in a conversation, such as words that are still being said."""
 
+    def quiet(self) -> AbstractContextManager[None]:
+        """Inside it, what is typed before it is asked for waits unseen."""
+        return nullcontext()
+
     # -- what is read --------------------------------------------------------------------------
 
     def read(self, person: Node, number: int | None = None) -> Any:
@@ -149,18 +154,14 @@ class Screen:
 
     def line(self, prompt: str) -> str | None:
         """One line; None at the end of the input."""
-        if self.prompts:
-            self.write_prompt(prompt)
+        if self.prompts and self.lines is None:
+            try:
+                return input(f"{prompt}> ")
+            except EOFError:
+                self.write("")
+                return None
         line = (self.lines or sys.stdin).readline()
-        if not line and self.prompts:
-            self.write("")
         return line.rstrip("\r\n") if line else None
-
-    def write_prompt(self, prompt: str) -> None:
-        """Ask for a line."""
-        out = self.out or sys.stdout
-        out.write(f"{prompt}> ")
-        out.flush()
 
     def dialogue(self) -> Generator[str, str | None, str | None]:
         """How a person is asked: yields prompts, is sent lines; returns what she says at last."""
@@ -169,11 +170,10 @@ class Screen:
             try:
                 line = yield "..." if begun else "You"
             except KeyboardInterrupt:
-                self.interrupted += 1
-                if self.interrupted > 1:
+                begun.clear()
+                if self.interrupt():
                     return None
-                self.note("(Cancelled. Ctrl-C again leaves.)")
-                return ""
+                continue
             if line is None:
                 return "\n".join(begun).strip() or None
             self.interrupted = 0
@@ -192,12 +192,21 @@ class Screen:
                 return None
             self.command(name, rest.strip())
 
+    def interrupt(self) -> bool:
+        """Ctrl-C: what was under way is cancelled; True if it is the second in a row."""
+        self.interrupted += 1
+        if self.interrupted == 1:
+            self.note("(Cancelled. Ctrl-C again leaves.)")
+        return self.interrupted > 1
+
     def command(self, name: str, rest: str) -> None:
         """Do what a line such as `/who` says."""
         if name == "help":
             self.note(HELP)
         elif name == "who":
-            names = [str(one) for one in getattr(self.table, "members", ()) if one not in self.people]
+            names = [
+                str(one) for one in getattr(self.table, "members", ()) if one not in self.people
+            ]
             self.note("Here are: " + ", ".join([*names, "you"]))
         elif name == "save":
             self.note(self.save(rest))
@@ -249,8 +258,4 @@ def _screen(json: bool) -> Screen:
             pass
         else:
             return Terminal()
-    try:
-        import readline  # noqa: F401 - lets `input` edit the line
-    except ImportError:
-        pass
     return Screen(prompts=True)

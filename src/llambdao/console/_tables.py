@@ -12,7 +12,7 @@ from llambdao.console._human import ConsoleHumanNode
 from llambdao.console._screen import screen
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.scheduler import Reason
+from llambdao.kernel.events import Reason
 from llambdao.kernel.waits import FRESH, Ending, Settle, Stream
 from llambdao.networks.groupchat import GroupChatNode, Talk, _at_a_table
 
@@ -120,6 +120,8 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
             while (said := (yield stream)) is not None:
                 show(said)
                 yield said
+                if not stream.question:
+                    seats.heard(said, speaker)
                 if talk.is_over(said):
                     break
                 if stream.question:
@@ -128,8 +130,6 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
                     for words, via in talk.queue:
                         seats.heard(words, via)
                     talk.queue.clear()
-                else:
-                    seats.heard(said, speaker)
             if talk.over:
                 break
         for member, unheard in seats.unheard.items():

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rich.markdown import Markdown
 from llambdao.console._screen import Screen, seen
 from llambdao.kernel.message import Delta, Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.scheduler import Event
+from llambdao.kernel.events import Event
 
 __all__ = ["Terminal"]
 
@@ -54,9 +55,8 @@ class Terminal(Screen):
 
     def sit(self, table: Node, people: Iterable[Node]) -> None:
         super().sit(table, people)
-        names = [str(one) for one in getattr(table, "members", ()) if one not in self.people]
-        names += [str(table)] if names else []
-        self.width = min(WIDEST, max(map(len, [*names, "You"]), default=NARROWEST))
+        for one in getattr(table, "members", (table,)):
+            self.widen(str(one) if one not in self.people else "You")
 
     def put(self, said: Message) -> None:
         speech = self.speech
@@ -82,8 +82,12 @@ class Terminal(Screen):
                 self.speech = None
 
     def note(self, text: str) -> None:
-        for line in text.splitlines():
+        for line in text.split("\n"):
             self.write(f"\x1b[2m{line}\x1b[0m")
+
+    def widen(self, name: str) -> None:
+        """Make room for this name."""
+        self.width = min(WIDEST, max(self.width, len(name)))
 
     def gutter(self, name: str, key: str) -> str:
         """What stands beside the first line of somebody's words."""
@@ -113,6 +117,23 @@ class Terminal(Screen):
         page.print(Markdown(as_written(text), code_theme="ansi_dark", hyperlinks=False))
         lines = page.file.getvalue().rstrip("\n").split("\n")  # type: ignore[attr-defined]
         return [re.sub(r"( |\x1b\[0m)*$", "\x1b[0m" * ("\x1b" in line), line) for line in lines]
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        try:
+            import termios
+
+            before = termios.tcgetattr(sys.stdin.fileno())
+        except (ImportError, OSError, termios.error):
+            yield
+            return
+        now = [*before]
+        now[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, now)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, before)
 
     # -- what is read --------------------------------------------------------------------------
 
@@ -159,6 +180,7 @@ class Speech:
         self.terminal = terminal
         self.sender, self.reply_to = said.sender, said.reply_to
         name = terminal.name(said)  # type: ignore[arg-type]
+        terminal.widen(name)
         self.head = terminal.gutter(name, "" if name == "You" else name)
         self.text = ""  # what has been said and is not shown for good
         self.heard = ""  # all that has been said
@@ -167,7 +189,7 @@ class Speech:
         self.gap = False
 
     def is_of(self, said: Any) -> bool:
-        """Does this belong to the same utterance?"""
+        """Tell whether this belongs to the same utterance."""
         return self.sender == said.sender and (
             self.reply_to is said.reply_to or self.reply_to == said.reply_to
         )
@@ -199,16 +221,17 @@ class Speech:
             self.terminal.write(self.terminal.margin.rstrip())
             self.gap = False
         for line in lines[self.lines : None if done else -1]:
-            self.terminal.write((self.head if self.fresh else self.terminal.margin) + line)
+            beside = self.head if self.fresh else self.terminal.margin
+            self.terminal.write(f"{beside}{line}".rstrip())
             self.fresh = False
         self.lines = 0 if done else max(self.lines, len(lines) - 1)
         self.gap = done or self.gap
 
 
 def end_of_block(text: str) -> int | None:
-    """Where the first block of Markdown ends for certain; None if it may go on.
+    r"""Where the first block of Markdown ends for certain; None if it may go on.
 
-    >>> end_of_block("One.\\n\\nTwo"), end_of_block("```\\n\\nTwo")
+    >>> end_of_block("One.\n\nTwo"), end_of_block("```\n\nTwo")
     (4, None)
     """
     fenced = False
@@ -225,7 +248,7 @@ def end_of_block(text: str) -> int | None:
 
 
 def is_prose(text: str) -> bool:
-    """Is this plain words so far, whose lines stay what they are when more words come?
+    """Tell whether these are plain words, whose lines stay as they are when more words come.
 
     >>> is_prose("Love is the bridge."), is_prose("- a list"), is_prose("a **bold")
     (True, False, False)
@@ -236,24 +259,25 @@ def is_prose(text: str) -> bool:
 
 
 def as_written(text: str) -> str:
-    """Markdown that keeps what people write: line ends, `<` signs; headings are bold lines.
+    r"""Markdown that keeps what people write: line ends, `<` signs; headings are bold lines.
 
-    >>> as_written("# Hi\\na < b\\nc")
-    '**Hi**  \\na \\\\< b  \\nc'
+    >>> as_written("# Hi\na < b\nc")
+    '**Hi**  \na \\< b  \nc'
     """
     fenced = False
     lines = []
     for line in text.split("\n"):
         if line.lstrip().startswith(("```", "~~~")):
             fenced = not fenced
-        elif not fenced:
-            line = re.sub(r"^#{1,6}\s+(.*?)\s*#*$", r"**\1**", line)
-            if not line.startswith("|"):
-                parts = re.split(r"(`+[^`]*`+)", line)
-                line = "".join(p if i % 2 else p.replace("<", "\\<") for i, p in enumerate(parts))
-                line = f"{line}  " if line.strip() else line
-        lines.append(line)
+        lines.append(line if fenced or line.startswith(("|", "```", "~~~")) else _as_written(line))
     return "\n".join(lines).rstrip()
+
+
+def _as_written(line: str) -> str:
+    line = re.sub(r"^#{1,6}\s+(.*?)\s*#*$", r"**\1**", line)
+    parts = re.split(r"(`+[^`]*`+)", line)
+    line = "".join(part if i % 2 else part.replace("<", "\\<") for i, part in enumerate(parts))
+    return f"{line}  " if line.strip() else line
 
 
 def _history() -> History:

@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from llambdao.kernel.errors import Misused, NotANode
 from llambdao.kernel.message import Address, Message, reference
 from llambdao.kernel.run import SYSTEM, Conversation, Options
-from llambdao.kernel.scheduler import (
+from llambdao.kernel.dispatch import (
     ASYNC_GENERATOR,
     COROUTINE,
     GENERATOR,
@@ -349,7 +349,7 @@ class Node(BaseModel):
         `while (reply := (yield stream)) is not None`, or `async for reply in stream`. The node is
         resumed only as its replies are taken. With `deltas` the pieces come too.
         """
-        return Stream([self], words, intent, deltas)
+        return Stream([self], words, intent, deltas=deltas)
 
     # -- what a handler may use, the same again when it is replayed -----------------------------
 

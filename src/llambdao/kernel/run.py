@@ -15,15 +15,9 @@ from msgspec import Struct
 
 from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.message import Message
-from llambdao.kernel.scheduler import (
-    LIMITS,
-    OUTSIDE,
-    DeadLetter,
-    Event,
-    Limits,
-    Reason,
-    Scheduler,
-)
+from llambdao.kernel.activation import OUTSIDE
+from llambdao.kernel.events import LIMITS, DeadLetter, Event, Limits, Reason
+from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.waits import BEGUN
 
 __all__ = ["Clock", "Conversation", "SystemClock", "ask", "tell", "watch"]

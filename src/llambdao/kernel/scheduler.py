@@ -13,36 +13,37 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Callable, Generator
 from heapq import heappop, heappush
-from types import GeneratorType, MappingProxyType
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from llambdao.kernel.errors import (
-    Deadlock,
-    LimitReached,
-    Misused,
-    NoAnswer,
-    NotANode,
-    NotPermitted,
-    UnknownIntent,
-    Unreachable,
-)
+from llambdao.kernel.activation import OUTSIDE, PENDING, TAIL, Activation, spread
+from llambdao.kernel.chain import Chains
+from llambdao.kernel.dispatch import GENERATOR, NO_TABLE, PLAIN, TABLES, find_handler, nobody
+from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
+from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
+from llambdao.kernel.mailbox import Mailboxes
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
 from llambdao.kernel.turn import LOOPS
-from llambdao.kernel.waits import BEGUN, WAITING, Ask, Question, Tell, Wait
+from llambdao.kernel.waits import (
+    BEGUN,
+    ITSELF,
+    OVER,
+    WAITING,
+    Ask,
+    Fan,
+    Question,
+    Stream,
+    Tell,
+    Unanswerable,
+    Wait,
+)
 
-__all__ = ["Activation", "DeadLetter", "Event", "Limits", "Reason", "Recorder", "Scheduler"]
-
-PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR, GUARDED = range(5)
-"""The four kinds of handler, and the one that takes a permission."""
-
-TABLES: dict[type, Any] = {}
-"""The handlers of every class of nodes, by intent; each class enters its own when it is made."""
+__all__ = ["Scheduler"]
 
 QUESTIONS = frozenset({"request", "query"})
 """The intents whose messages wait for an answer when they are yielded."""
@@ -51,175 +52,8 @@ WINDOW = 512
 """How many handled messages keep what they answered in reach, at least."""
 
 
-class Reason(StrEnum):
-    """Why a conversation ended."""
-
-    DONE = "done"
-    STOPPED = "stopped"
-    LIMIT = "limit"
-    BUDGET = "budget"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    DEADLOCK = "deadlock"
-
-
-class Limits(Struct, frozen=True):
-    """What one conversation may use up before it is ended.
-
-    `messages`: how many may be said; `chain`: how often one node's handler may stand in a chain of
-    askers; `mailbox`: how many told messages may wait for one node before tellers wait too.
-    """
-
-    messages: int = 100_000
-    chain: int = 100
-    mailbox: int = 10_000
-
-
-LIMITS = Limits()
-
-
-class Event(Struct, frozen=True, eq=False):
-    """Something an observer sees, in order.
-
-    `kind` is one of said, delivered, delta, waits, ended, failed, dead, over.
-    """
-
-    kind: str
-    node: Any = None
-    message: Any = None
-    detail: Any = None
-
-
-class DeadLetter(Struct, frozen=True, eq=False):
-    """A message that nobody could or would handle, and why."""
-
-    message: Any
-    reason: str
-
-
-class Recorder(Protocol):
-    """What a journal implements to hear of every turn before its effects become visible."""
-
-    def record(self, event: Event) -> None:
-        """Take note of what happened."""
-
-
-class Outside:
-    """The hearer of those whom the caller outside listens to."""
-
-    def __str__(self) -> str:
-        return "the caller"
-
-
-OUTSIDE: Any = Outside()
-
-ITSELF: Any = object()
-"""In place of an intent: the message that was yielded is sent itself, not a copy of it."""
-
-DEEP = 32
-"""From this depth on it is counted how often a node stands in a chain of askers."""
-
-PENDING: Any = type("Pending", (), {"__repr__": lambda self: "PENDING"})()
-"""What a talk gives back while a task of its own is under way."""
-
-
-class Exhausted(BaseException):
-    """Carries a limit that was reached past every handler to the end of the conversation."""
-
-
-class Activation(Struct, eq=False):
-    """One run of a handler on one message, wherever it stands."""
-
-    node: Any
-    message: Any
-    handler: Any
-    parent: Any  # the wait that learns of its end; None for what nobody waits for
-    hearer: Any  # who hears its replies: a wait, OUTSIDE, or None
-    place: int  # its place there
-    asker: Any  # the activation on whose behalf it runs
-    depth: int
-    talk: Any = None  # what is left of the handler, once it has begun
-    value: Any = None  # what it is to be sent next
-    error: Any = None
-    wait: Any = None  # what it waits for
-    others: Any = None  # open streams, and what a coroutine awaits at once
-    ink: Any = None
-    closed: bool = False
-    busy: bool = False  # holds its node while a task of its own is under way
-    running: bool = False  # a turn of it is under way in a task
-    deep: bool = False  # counts in a chain of askers that has grown long
-
-    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
-        """What it waited for came to this value."""
-        self.value = value
-        scheduler.stack.append(self)
-
-    def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
-        """What it waited for came to this error."""
-        self.error = error
-        scheduler.stack.append(self)
-
-    def also(self, wait: Wait) -> None:
-        """Remember a wait that stays open beside others."""
-        if self.others is None:
-            self.others = []
-        self.others.append(wait)
-
-    def waits(self) -> list[Wait]:
-        """Everything it waits for."""
-        waits = [wait for wait in self.others or () if wait.state == BEGUN]
-        if self.wait is not None and self.wait.state == BEGUN and self.wait not in waits:
-            waits.insert(0, self.wait)
-        return waits
-
-    def __str__(self) -> str:
-        return f"{self.node}.{self.message.intent}"
-
-
-class Tail:
-    """The talk of a handler that has returned a wait: all it still says is what that comes to."""
-
-    @staticmethod
-    def send(value: Any) -> Any:
-        """Say the value, and end."""
-        raise StopIteration(value)
-
-    @staticmethod
-    def throw(error: BaseException) -> Any:
-        """Fail."""
-        raise error
-
-    @staticmethod
-    def close() -> None:
-        """Nothing is left to clean up."""
-
-
-class Spread:
-    """The talk of a handler that says several things at once, and what it goes on with."""
-
-    def __init__(self, act: Activation, items: Iterator[Any], rest: Any) -> None:
-        self.act, self.items, self.rest = act, items, rest
-
-    def send(self, value: Any) -> Any:
-        """The next thing, or what the handler goes on with."""
-        if self.items is not None:
-            for item in self.items:
-                return item
-            self.items = None
-            self.act.talk = self.rest
-        return self.rest.send(value)
-
-    def throw(self, error: BaseException) -> Any:
-        """What one of them waited for failed."""
-        self.items = None
-        self.act.talk = self.rest
-        return self.rest.throw(error)
-
-    def close(self) -> None:
-        """Clean up."""
-        if hasattr(self.items, "close"):
-            self.items.close()
-        self.rest.close()
+CHUNK = 16
+"""How many members of a network are set going at a time."""
 
 
 class Scheduler(Struct, eq=False):
@@ -254,10 +88,10 @@ class Scheduler(Struct, eq=False):
     questions: Any = None
     root: Any = None  # what the message from outside began
     roots: Any = None  # what was told and has begun
-    held: Any = None
-    mail: Any = None
-    queued: Any = None
-    deep: Any = None  # who waits in long chains of askers, and how often
+    turn: Any = None  # who speaks to the outside
+    mailboxes: Any = None
+    queued: Any = None  # how many told messages wait for each node
+    chains: Any = None
     deep_from: int = 0
     young: Any = ()
     old: Any = ()
@@ -271,16 +105,15 @@ class Scheduler(Struct, eq=False):
     def open(self, node: Any, message: Message, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
-        self.deep_from = min(DEEP, self.limits.chain // 2)
+        self.chains = chains = Chains(self.limits.chain)
+        self.deep_from = chains.start
         if message.ink is None:
             if message.metadata is not NOTHING:
                 self._freeze(message)
             sign(message, self.now(), self.serial(), ink)
         if self.observers or self.seen is not None:
             self.observe("said", message._sender, message)
-        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
-        if handler is None or handler[1] == GUARDED:
-            handler = self._refused(node, message)
+        handler = find_handler(node, message)
         self.root = root = Activation(node, message, handler, None, hearer, 0, None, 0)
         self.stack.append(root)
         self.young = [message]
@@ -320,9 +153,8 @@ class Scheduler(Struct, eq=False):
         if self.reason is None:
             self.reason, self.detail = reason, detail
         errors: list[BaseException] = []
-        for root in [*reversed((self.roots or {}).values()), self.root]:
-            if root is not None:
-                self.cancel(root, errors)
+        for act in reversed(self.everybody()):
+            self.shut(act, errors)
         for act in self.told:
             act.closed = True
             self.bury(act.message, "cancelled")
@@ -371,7 +203,7 @@ class Scheduler(Struct, eq=False):
                     continue
                 else:
                     break
-                if act.closed or (self.held and self._queues(act)):
+                if act.closed or (self.mailboxes is not None and self.mailboxes.put(act)):
                     continue
                 node, talk, value, error = act.node, act.talk, act.value, act.error
                 if act.running:
@@ -390,6 +222,12 @@ class Scheduler(Struct, eq=False):
                                 act.error, thrown, error = None, error, None
                                 said = talk.throw(thrown)
                         else:
+                            if act.more or act.parent is not None and act.parent.state == OVER:
+                                if act.parent.state == OVER:
+                                    break
+                                if not act.parent.ordered:
+                                    act.more = False
+                                    stack += self.following(act.parent)[::-1]
                             if observers:
                                 self.observe("delivered", node, act.message)
                             function, kind = act.handler
@@ -470,7 +308,7 @@ class Scheduler(Struct, eq=False):
                             yield said
                         continue
                     else:
-                        error = self._spread(act, said, TAIL if ended else talk)
+                        error = spread(self, act, said, TAIL if ended else talk)
                         if error is None:
                             talk = act.talk
                         elif ended:
@@ -496,8 +334,10 @@ class Scheduler(Struct, eq=False):
                                 break
                             continue
                         act.wait = said
+                        if isinstance(act.parent, Fan):
+                            act.parent.keep(act)
                         if act.depth > deep:
-                            self._deepen(act)
+                            self.chains.count(act)
                         if observers:
                             self.observe("waits", node, act.message, said)
                         break
@@ -506,6 +346,8 @@ class Scheduler(Struct, eq=False):
                         self.observe("said", node, said)
                     hearer = act.hearer
                     if hearer is OUTSIDE:
+                        if self.turn is not act:
+                            self.turn = act
                         yield said
                         if act.closed:
                             break
@@ -570,10 +412,10 @@ class Scheduler(Struct, eq=False):
         self, node: Any, message: Any, parent: Any, hearer: Any, asker: Activation
     ) -> Activation:
         """Let a node handle a message next, on behalf of `asker`."""
-        handler = self._handler(node, message)
+        handler = find_handler(node, message)
         depth = asker.depth + 1
         if depth > self.deep_from:
-            self._check_chain(node, handler, asker)
+            self.chains.check(node, handler, asker)
         act = Activation(node, message, handler, parent, hearer, 0, asker, depth)
         self.stack.append(act)
         young = self.young
@@ -591,11 +433,19 @@ class Scheduler(Struct, eq=False):
         self.stack.append(act)
         return act
 
-    def relay(self, wait: Any, asker: Activation, message: Any, intent: Any) -> list[Activation]:
+    def question(self, stream: Any, asker: Activation) -> None:
+        """Put a question to a node, whose replies are heard one by one."""
+        node = stream.nodes[0]
+        message = self.address(asker, node, stream.message, stream.intent, "request")
+        self.deliver(node, message, stream, stream, asker)
+        stream.left = 1
+
+    def relay(self, fan: Any, asker: Activation) -> None:
         """Let nodes handle a message next: those who understand it, its author left out.
 
-        They are heard by `wait` if that is a stream, else by whoever hears the asker.
+        They are heard by `fan` if that is a stream, else by whoever hears the asker.
         """
+        message, intent = fan.message, fan.intent
         if type(message) is str:
             message = self.address(asker, asker.node, message, intent, "chat")
         word = message._intent or message.intent
@@ -604,31 +454,48 @@ class Scheduler(Struct, eq=False):
             message = message.but(intent=intent, metadata=MappingProxyType(own))
             sign(message, self.now(), self.serial(), self.ink)
             word = intent
-        author, depth = message.sender, asker.depth + 1
-        if wait.hears:
-            hearer, place, step = wait, 0, 1
-        else:
-            hearer, place, step = asker.hearer, asker.place, 0
-        acts = []
-        for node in wait.nodes:
-            handler = TABLES[type(node)].get(word)
-            if handler is not None and node is not author:
-                if depth > self.deep_from:
-                    self._check_chain(node, handler, asker)
-                act = Activation(node, message, handler, wait, hearer, place, asker, depth)
-                acts.append(act)
-                place += step
-        if author is not None and type(author) is Address:
-            acts = [act for act in acts if act.node != author]
-            for place, act in enumerate(acts if step else ()):
-                act.place = place
-        if not acts and asker.asker is None and not wait.hears:
-            self._nobody_understands(asker, wait, word)
         young = self.young
         if not young or young[-1] is not message:
             young.append(message)
             if len(young) > WINDOW:
                 self._age()
+        fan.message, fan.asker = message, asker
+        self.stack += self.following(fan)
+        if not fan.left and asker.asker is None and not fan.hears:
+            others = [node for node in fan.nodes if node is not message.sender]
+            if others:
+                raise nobody(asker.node, others, word)
+
+    def following(self, fan: Any) -> list[Activation]:
+        """The next few of those a message is relayed to."""
+        nodes, message, asker, hears = fan.nodes, fan.message, fan.asker, fan.hears
+        hearer, place = (fan, fan.place) if hears else (asker.hearer, asker.place)
+        author = message._sender or message.sender
+        if type(author) is Address:
+            author = next((node for node in nodes if node == author), None)
+        word, depth = message._intent or message.intent, asker.depth + 1
+        first, most = fan.place, 1 if fan.ordered else CHUNK
+        acts: list[Activation] = []
+        for node in nodes[first:] if first else nodes:
+            if len(acts) == most:
+                acts[-1].more = True
+                break
+            first += 1
+            handler = TABLES.get(type(node), NO_TABLE).get(word)
+            if handler is not None and node is not author:
+                if depth > self.deep_from:
+                    self.chains.check(node, handler, asker)
+                acts.append(
+                    Activation(node, message, handler, fan, hearer, place, asker, depth)
+                )
+            elif handler is None and type(node) not in TABLES:
+                raise NotANode(f"expected a node to relay to, but got {node!r:.80}")
+            if hears:
+                place += 1
+        if acts:
+            fan.left += len(acts)
+            if acts[-1].more:
+                fan.place = first
         return acts
 
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
@@ -656,7 +523,7 @@ class Scheduler(Struct, eq=False):
 
     def tell(self, node: Any, message: Message, wait: Any) -> Any:
         """Put a message into a node's mailbox; `WAITING` when that is full."""
-        handler = self._handler(node, message)
+        handler = find_handler(node, message)
         act = Activation(node, message, handler, None, None, 0, None, 0)
         if not isinstance(self.told, deque):
             self.told, self.queued = deque(), {}
@@ -689,27 +556,20 @@ class Scheduler(Struct, eq=False):
 
     def cancel(self, act: Activation, errors: list[BaseException] | None = None) -> None:
         """Close an activation and all that run on its behalf, the innermost first."""
-        family, todo = [], [act]
-        while todo:
-            one = todo.pop()
-            if not one.closed:
-                family.append(one)
-                todo += [child for wait in one.waits() for child in wait.children()]
         failed: list[BaseException] = [] if errors is None else errors
-        for one in reversed(family):
+        for one in reversed(act.family()):
             self.shut(one, failed)
         if failed and errors is None:
             raise failed[0]
 
     def everybody(self) -> list[Activation]:
         """All who are under way, the outermost first."""
-        family = []
-        todo = [self.root, *(self.roots or {}).values()]
-        while todo:
-            act = todo.pop()
-            if act is not None and not act.closed:
-                family.append(act)
-                todo += [child for wait in act.waits() for child in wait.children()]
+        family: list[Activation] = []
+        for root in (self.root, *(self.roots or {}).values()):
+            if root is not None:
+                family += root.family()
+        if self.turn is not None and not self.turn.closed and self.turn not in family:
+            family.append(self.turn)
         return family
 
     def shut(self, one: Activation, failed: list[BaseException]) -> None:
@@ -724,7 +584,7 @@ class Scheduler(Struct, eq=False):
                 except Exception as error:
                     failed.append(error)
             if one.deep:
-                self.deep[id(one.node) * 31 + id(one.handler[0])] -= 1
+                self.chains.forget(one)
             if one.busy:
                 self.release(one)
             if self.roots:
@@ -775,35 +635,6 @@ class Scheduler(Struct, eq=False):
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _handler(self, node: Any, message: Any) -> Any:
-        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
-        if handler is None or handler[1] == GUARDED:
-            return self._refused(node, message)
-        return handler
-
-    def _refused(self, node: Any, message: Any) -> Any:
-        """The handler of last resort: `be`, if an edge permits it; else the error that says why not."""
-        if isinstance(node, Address):
-            raise Unreachable(
-                f"{node} lives elsewhere, and nothing here reaches it; a driver that connects"
-                " processes does"
-            )
-        if type(node) not in TABLES:
-            raise NotANode(f"expected a node to hear {message!r}, but got {node!r:.80}")
-        handler = TABLES[type(node)].get(message.intent)
-        if handler is None:
-            raise UnknownIntent(
-                f"{node} does not understand {message.intent!r}; it understands {_listed(node)}"
-            )
-        sender = message.sender
-        edge = getattr(sender, "edges", {}).get(node.id) if sender is not None else None
-        if edge is None or "be" not in (edge.metadata.get("may") or ()):
-            raise NotPermitted(
-                f"{sender or 'the caller'} may not change what {node} is: that takes an edge,"
-                f" sender.link(node, may={{'be'}}), or a `be` of its own in {type(node).__name__}"
-            )
-        return handler[0], PLAIN
-
     def _words(self, act: Activation, node: Any, words: str, word: str) -> Message:
         """Fresh words of one node to another."""
         return Message(
@@ -838,12 +669,6 @@ class Scheduler(Struct, eq=False):
         for message in self.old:
             cut(message)
         self.old, self.young = self.young, []
-
-    def _nobody_understands(self, act: Activation, wait: Any, word: str) -> None:
-        others = [node for node in wait.nodes if node is not act.message.sender]
-        if others:
-            known = "; ".join(f"{node} understands {_listed(node)}" for node in others[:5])
-            raise UnknownIntent(f"nobody in {act.node} understands {word!r}; {known}")
 
     def _ink(self, act: Activation) -> Ink:
         message = act.message
@@ -912,32 +737,13 @@ class Scheduler(Struct, eq=False):
             act.hearer.parked.remove(act)
         return False
 
-    def _spread(self, act: Activation, said: Any, rest: Any) -> BaseException | None:
-        """Say the items of a list one by one, then go on; an error for what cannot be said."""
-        if type(said) in (list, tuple):
-            act.talk = Spread(act, iter(said), rest)
-        elif isinstance(said, GeneratorType):
-            act.talk = said if rest is TAIL else Spread(act, said, rest)
-        elif rest is TAIL and hasattr(said, "__await__"):
-            act.talk = self.start_task(self, act, said, COROUTINE)
-        elif rest is TAIL and hasattr(said, "asend"):
-            act.talk = self.start_task(self, act, said, ASYNC_GENERATOR)
-        else:
-            if hasattr(said, "close"):
-                said.close()
-            return Misused(
-                f"{_line(act)} said {said!r:.80}; a handler says a str, a Message, a wait such as"
-                " peer.ask(...), or a list of those"
-            )
-        return None
-
     def _tidy(self, act: Activation) -> None:
         """An activation has ended: what it left open is cancelled."""
         if act.others:
             for wait in act.waits():
                 self.abandon(wait)
         if act.deep:
-            self.deep[id(act.node) * 31 + id(act.handler[0])] -= 1
+            self.chains.forget(act)
 
     def _failed(self, act: Activation, error: BaseException) -> None:
         """A handler raised: undo this turn's assignments; the error goes to whoever waits."""
@@ -948,7 +754,7 @@ class Scheduler(Struct, eq=False):
         for wait in act.waits():
             self.abandon(wait)
         if act.deep:
-            self.deep[id(act.node) * 31 + id(act.handler[0])] -= 1
+            self.chains.forget(act)
         if self.observers:
             self.observe("failed", act.node, act.message, error)
         if act.busy:
@@ -1006,95 +812,23 @@ class Scheduler(Struct, eq=False):
             raise Deadlock("nobody can go on: " + "; ".join(stuck[:10]))
         return False
 
-    def _check_chain(self, node: Any, handler: Any, asker: Any) -> None:
-        """Refuse a handler that stands in its own chain of askers too often."""
-        most = self.limits.chain
-        counted = 0 if self.deep is None else self.deep.get(id(node) * 31 + id(handler[0]), 0)
-        if counted + self.deep_from + 2 < most:  # the first ones are not counted
-            return
-        chain: list[Activation] = []
-        while asker is not None:
-            chain.append(asker)
-            asker = asker.asker
-        same = sum(act.node is node and act.handler[0] is handler[0] for act in chain)
-        if same >= most:
-            names = " <- ".join(str(act) for act in chain[:6])
-            raise Deadlock(
-                f"{chain[0]} asks {node}, which stands {same} times in its chain of askers:"
-                f" {names} <- ...; to allow more: limits=Limits(chain=...)"
-            )
-
-    def _deepen(self, act: Activation) -> None:
-        """Count who waits in a chain of askers that has grown long."""
-        if not act.deep:
-            act.deep = True
-            self.deep = {} if self.deep is None else self.deep
-            key = id(act.node) * 31 + id(act.handler[0])
-            self.deep[key] = self.deep.get(key, 0) + 1
-
-    # -- nodes held by tasks under way ---------------------------------------------------------
-
     def _hold(self, act: Activation) -> None:
+        """A task of this activation is under way."""
         act.running = True
-        if not act.busy and type(act.node).concurrency is not None and not act.others:
-            act.busy = True
-            self.held = {} if self.held is None else self.held
-            self.held[id(act.node)] = self.held.get(id(act.node), 0) + 1
-
-    def _queues(self, act: Activation) -> bool:
-        """Must this turn wait because others hold its node?"""
-        most = type(act.node).concurrency
-        if act.busy or most is None or self.held.get(id(act.node), 0) < most:
-            return False
-        self.mail = {} if self.mail is None else self.mail
-        queue = self.mail.setdefault(id(act.node), [])
-        first = sum(other.talk is not None for other in queue)
-        queue.insert(len(queue) if act.talk is None else first, act)  # answers go first
-        return True
+        if isinstance(act.parent, Fan) and not act.kept:
+            act.parent.keep(act)
+        if not act.others:
+            if self.mailboxes is None:
+                self.mailboxes = Mailboxes()
+            self.mailboxes.hold(act)
 
     def release(self, act: Activation) -> None:
         """Let others in at the node of a task that waits."""
-        act.busy = False
-        key = id(act.node)
-        self.held[key] -= 1
-        if not self.held[key]:
-            del self.held[key]
-        if self.mail and (queue := self.mail.get(key)):
+        turn = self.mailboxes.release(act)
+        if turn is not None:
             if not isinstance(self.ready, deque):
                 self.ready = deque()
-            self.ready.append(queue.pop(0))
-            if not queue:
-                del self.mail[key]
+            self.ready.append(turn)
 
 
-class Unanswerable(Wait):
-    """A question that reached the outside, where nobody can answer."""
-
-    message: Any
-
-    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
-        raise NoAnswer(
-            f"{act.node} asks {self.message.content!r:.80}, and nobody outside can answer; give the"
-            " conversation an answer=function, or the message a sender who can be asked"
-        )
-
-
-TAIL: Any = Tail()
 LOOPS.add(Scheduler.run.__code__)
-
-
-def _listed(node: Any) -> str:
-    return ", ".join(node.intents) or "nothing"
-
-
-def _line(act: Activation) -> str:
-    """The line of a handler's code that is being run, for an error that teaches."""
-    function = act.handler[0]
-    code = getattr(function, "__code__", None)
-    talk: Any = act.talk
-    frame = next(
-        (f for n in ("gi_frame", "cr_frame", "ag_frame") if (f := getattr(talk, n, None))), None
-    )
-    line = frame.f_lineno if frame else code.co_firstlineno if code else 0
-    where = f"{code.co_filename}:{line}" if code else ""
-    return f"{act} ({where})"

@@ -13,7 +13,9 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from llambdao.kernel.errors import Deadlock, Misused
-from llambdao.kernel.scheduler import ASYNC_GENERATOR, PENDING, Activation, Scheduler
+from llambdao.kernel.activation import PENDING, Activation
+from llambdao.kernel.dispatch import ASYNC_GENERATOR
+from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
 from llambdao.kernel.waits import WAITING, Wait
 

@@ -50,6 +50,9 @@ class _Waiting:
 
 WAITING: Any = _Waiting()
 
+ITSELF: Any = object()
+"""In place of an intent: the message that was yielded is sent itself, not a copy of it."""
+
 FRESH, BEGUN, OVER = 0, 1, 2
 """The life of a wait: made, begun, and answered or cancelled."""
 
@@ -218,60 +221,81 @@ class Tell(Wait):
         self.take(scheduler, 0, None)
 
 
-class Relay(Asking):
+class Fan(Asking):
+    """A wait for several nodes at once, which are set going a few at a time."""
+
+    hears: ClassVar[bool] = False
+    """Does it hear what they say, or does whoever hears the one who waits?"""
+
+    nodes: Any
+    message: Any
+    intent: str | None = None
+    ordered: bool = False
+    asker: Any = None
+    place: int = 0  # of the next one to be set going
+    left: int = 0  # set going and not ended
+    kept: Any = None  # those who wait and have not ended: one, or a dict of them
+    errors: Any = None
+
+    def ended(self, scheduler: Scheduler, child: Activation) -> None:
+        self.left -= 1
+        if child.kept:
+            if self.kept is child:
+                self.kept = None
+            elif type(self.kept) is dict:
+                self.kept.pop(id(child), None)
+        if not self.left:
+            if child.more:
+                scheduler.stack += scheduler.following(self)
+            if not self.left:
+                self.over(scheduler)
+
+    def over(self, scheduler: Scheduler) -> None:
+        """All have ended."""
+        raise NotImplementedError
+
+    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
+        self.errors = [*(self.errors or ()), error]
+        self.ended(scheduler, child)
+
+    def keep(self, act: Activation) -> None:
+        """This one waits: it is to be found when all are cancelled."""
+        act.kept = True
+        if self.kept is None:
+            self.kept = act
+        elif type(self.kept) is dict:
+            self.kept[id(act)] = act
+        else:
+            self.kept = {id(self.kept): self.kept, id(act): act}
+
+    def children(self) -> Iterable[Activation]:
+        if self.kept is None:
+            return ()
+        return [*self.kept.values()] if type(self.kept) is dict else [self.kept]
+
+
+class Relay(Fan):
     """Hand a message to several nodes; what they say goes to whoever hears the relayer.
 
     Its value is None, when all have ended. If some fail, the replies of the others still come,
     then the error (several: an `ExceptionGroup`).
     """
 
-    hears: ClassVar[bool] = False
-
-    nodes: Any
-    message: Any
-    intent: str | None = None
-    ordered: bool = False
-    acts: Any = None
-    following: Any = ()
-    left: int = 0
-    errors: Any = None
-
     def __str__(self) -> str:
         return f"the relay of {str(_text(self.message))!r:.60}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
-        self.acts = acts = scheduler.relay(self, act, self.message, self.intent)
-        self.left = len(acts)
-        if not acts:
-            return None
-        if self.ordered:
-            self.following = iter(acts)
-            scheduler.stack.append(next(self.following))
+        scheduler.relay(self, act)
+        return WAITING if self.left else None
+
+    def over(self, scheduler: Scheduler) -> None:
+        if self.errors is None:
+            self.take(scheduler, 0, None)
         else:
-            scheduler.stack += acts
-        return WAITING
-
-    def ended(self, scheduler: Scheduler, child: Activation) -> None:
-        self.left -= 1
-        if not self.left:
-            self.acts = None
-            if self.errors is None:
-                self.state = OVER
-                self.owner.take(scheduler, self.branch, None)
-            else:
-                self.fail(scheduler, 0, together(self.errors, str(self)))
-        elif self.ordered:
-            scheduler.stack.append(next(self.following))
-
-    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
-        self.errors = [*(self.errors or ()), error]
-        self.ended(scheduler, child)
-
-    def children(self) -> Iterable[Activation]:
-        return self.acts or ()
+            self.fail(scheduler, 0, together(self.errors, str(self)))
 
 
-class Stream(Asking):
+class Stream(Fan):
     """The replies of one node or several, one by one: `while (reply := (yield stream)) is not None`.
 
     Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
@@ -280,23 +304,17 @@ class Stream(Asking):
 
     hears: ClassVar[bool] = True
 
-    nodes: Any
-    words: Any
-    intent: str | None = None
     deltas: bool = False
     table: bool = False
     relays: bool = False
     via: Any = None
     question: bool = False
-    left: int = -1
     wanted: bool = False
     heard: Any = field(default_factory=list)
     parked: Any = field(default_factory=list)
-    acts: Any = ()
-    errors: Any = None
 
     def __str__(self) -> str:
-        return f"the stream of answers to {str(_text(self.words))!r:.60}"
+        return f"the stream of answers to {str(_text(self.message))!r:.60}"
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -313,7 +331,10 @@ class Stream(Asking):
         self.owner, self.branch = owner, branch
         if self.state == FRESH:
             self.state = BEGUN
-            self.open(scheduler, act)
+            if self.relays:
+                scheduler.relay(self, act)
+            else:
+                scheduler.question(self, act)
             if self.left:
                 act.also(self)
         elif not self.heard and self.parked:
@@ -321,31 +342,20 @@ class Stream(Asking):
             self.parked.clear()
         if self.heard:
             return self.next()
-        if self.left <= 0:
+        if not self.left:
             return self.close()
         self.wanted = True
         return WAITING
 
-    def open(self, scheduler: Scheduler, act: Activation) -> None:
-        """Set the speakers going."""
-        if self.relays:
-            self.acts = scheduler.relay(self, act, self.words, self.intent)
-            scheduler.stack += self.acts
-        else:
-            node = self.nodes[0]
-            message = scheduler.address(act, node, self.words, self.intent, "request")
-            self.acts = [scheduler.deliver(node, message, self, self, act)]
-        self.left = len(self.acts)
-
     def next(self) -> Any:
         """The oldest reply that has not been taken."""
         said, act, self.question = self.heard.pop(0)
-        self.via = self.acts[act.place].node
+        self.via = self.nodes[act.place]
         return said
 
     def close(self) -> None:
         """The end of the stream: None, or the errors of those who failed."""
-        self.state, self.acts = OVER, ()
+        self.state = OVER
         if errors := self.errors:
             self.errors = None
             raise together(errors, str(self))
@@ -353,6 +363,9 @@ class Stream(Asking):
     def hear(
         self, scheduler: Scheduler, act: Activation, said: Any, question: bool = False
     ) -> bool:
+        if self.state == OVER:
+            scheduler.cancel(act)
+            return False
         self.heard.append((said, act, question))
         if not question:
             self.parked.append(act)
@@ -361,24 +374,19 @@ class Stream(Asking):
             self.owner.take(scheduler, self.branch, self.next())
         return False
 
-    def ended(self, scheduler: Scheduler, child: Activation) -> None:
-        self.left -= 1
-        if not self.left and self.wanted:
+    def over(self, scheduler: Scheduler) -> None:
+        if self.wanted:
             self.wanted = False
             try:
                 self.owner.take(scheduler, self.branch, self.close())
             except Exception as error:
                 self.owner.fail(scheduler, self.branch, error)
 
-    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
-        self.errors = [*(self.errors or ()), error]
-        self.ended(scheduler, child)
-
     def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
         raise NotImplementedError
 
     def children(self) -> Iterable[Activation]:
-        return self.acts
+        return [*Fan.children(self), *self.parked]
 
 
 class Delegate(Asking):
@@ -426,6 +434,18 @@ class Question(Wait):
             self.fail(scheduler, 0, NoAnswer(f"nobody had an answer to {self}"))
         else:
             Wait.take(self, scheduler, branch, value)
+
+
+class Unanswerable(Wait):
+    """A question that reached the outside, where nobody can answer."""
+
+    message: Any
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        raise NoAnswer(
+            f"{act.node} asks {self.message.content!r:.80}, and nobody outside can answer; give the"
+            " conversation an answer=function, or the message a sender who can be asked"
+        )
 
 
 class Settle(Wait):

@@ -8,7 +8,7 @@ from typing import Any
 
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.scheduler import Reason
+from llambdao.kernel.events import Reason
 from llambdao.kernel.turn import current
 from llambdao.kernel.waits import Ending, Relay, Settle, Stream
 from llambdao.networks.mapper import MapperNode
@@ -70,7 +70,7 @@ class Talk:
     def round(self, utterance: Message, via: Node | None) -> Generator[Any, Any, Message | None]:
         """Pass one utterance on to everybody else, and say what they say; returns the last of it."""
         nodes = [member for member in self.group.members if member is not via]
-        stream = Stream(nodes=nodes, words=utterance, intent="chat", relays=True, table=True)
+        stream = Stream(nodes, utterance, "chat", relays=True, table=True)
         last: Message | None = None
         while (said := (yield stream)) is not None:
             member, is_question = stream.via, stream.question

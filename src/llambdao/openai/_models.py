@@ -47,7 +47,7 @@ class _Whole(Model):
 
     async def stream(self, messages: Chat) -> AsyncIterator[str]:
         """The answer word by word."""
-        for piece in re.findall(r"\s*\S+\s*$|\s*\S+", await self.complete(messages)):
+        for piece in re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", await self.complete(messages)):
             yield piece
 
     async def complete(self, messages: Chat) -> str:

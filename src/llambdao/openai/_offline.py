@@ -114,13 +114,15 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\s]+", text))
 
 
-BEFORE = _words("the a an my your our his her their this that every each")
+BEFORE = _words("the a an my your our his her their every each")
 AFTER = _words("about of for with without from against through toward into on upon in")
 ADJECTIVES = _words(
     """
     new old good bad true false free own human common inner empty great small big long short first
     last next whole open young real deep dark bright hard soft high low best better poor rich early
-    late happy holy daily lonely only single right wrong wild quiet simple plain dull fine big other
+    late happy holy daily lonely only single right wrong wild quiet simple plain dull fine other
+    sick sad angry tired strange little local dead busy lost broken friendly lovely
+    smallest biggest greatest worst longest highest deepest
     """
 )
 DESCRIBING = re.compile(r".+(?:al|ful|ous|ive|ic|less|able|ible|ern|ish)")
@@ -142,6 +144,7 @@ NOT_NAMED = _words(
     put find finds found keep keeps kept hold holds need needs try friend it's that's don't i'm
     you're what's let's i've you've isn't cannot can't won't two three half inside outside part
     point case side sides rest matter answer question word words end fact time times day days night
+    broke fell ran stood rose grew left felt became began held brought spoke slept sank burn burns
     morning noon week year years hour moment place places hundred thousand
     """
 )
@@ -197,7 +200,7 @@ def _noun(tokens: list[str], place: int) -> list[str]:
         if not word[0].isalpha() or word in NOT_NAMED:
             break
         noun.append(token)
-        if word not in ADJECTIVES and not DESCRIBING.fullmatch(word):
+        if not (word in ADJECTIVES or DESCRIBING.fullmatch(word)):
             break
     return noun if noun and noun[-1].lower() not in ADJECTIVES else []
 

@@ -394,7 +394,7 @@ def _alternating(items: list[Item], viewer: str | None) -> list[Item]:
     merged: list[Item] = []
     for item in items:
         last = merged[-1] if merged else None
-        if last is not None and last.role == item.role != "tool" and not last.calls:
+        if last is not None and last.role == item.role != "tool":
             last.turns += item.turns
             last.texts += item.texts
             last.calls = item.calls

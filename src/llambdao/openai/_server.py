@@ -82,22 +82,21 @@ class OpenAIModel(Model):
     async def stream(self, messages: Chat) -> AsyncIterator[str]:
         """The answer, piece by piece as the server finds it; `CutOff` if it breaks off."""
         must_be_online(str(self))
-        text, ended = "", False
-        with self._explaining():
-            async with (
-                self._client() as client,
-                await self._create(client, messages, True) as events,
-            ):
-                async for event in events:
-                    piece, over = self._piece(event)
-                    ended = ended or over
-                    text += piece
-                    if piece:
-                        yield piece
-                    if over and self.api == "responses":
-                        break
+        heard: list[str] = []
+        ended = False
+        async with self._client() as client:
+            with self._explaining():
+                events = await self._create(client, messages, True)
+            async with events:
+                with self._explaining(heard):
+                    async for event in events:
+                        piece, over = self._piece(event)
+                        ended = ended or over
+                        if piece:
+                            heard.append(piece)
+                            yield piece
         if not ended:
-            raise self._cut(text)
+            raise self._cut("".join(heard))
 
     async def complete(self, messages: Chat) -> str:
         """The answer, all at once."""
@@ -170,19 +169,19 @@ class OpenAIModel(Model):
     # -- errors --------------------------------------------------------------------------------
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        """The errors of the SDK, and of the network under it, as ours."""
+    def _explaining(self, heard: list[str] | None = None) -> Iterator[None]:
+        """The errors of the SDK, and of the network under it, as ours; `heard`: of a stream."""
         sdk = _sdk()
         try:
             yield
         except sdk.OpenAIError as error:
-            raise self._explained(sdk, error) from error
+            raise self._explained(sdk, error, heard) from error
         except Exception as error:
-            if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
+            if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
                 raise
-            raise self._cut("", str(error)) from error
+            raise self._cut("".join(heard or ()), str(error)) from error
 
-    def _explained(self, sdk: Any, error: Any) -> ModelError:
+    def _explained(self, sdk: Any, error: Any, heard: list[str] | None) -> ModelError:
         said = str(getattr(error, "message", error))
         if isinstance(error, sdk.APITimeoutError):
             return TimedOut(
@@ -190,9 +189,12 @@ class OpenAIModel(Model):
                 f" OpenAIModel(..., timeout=...), or {INSTEAD}"
             )
         if isinstance(error, sdk.APIConnectionError):
+            why = str(error.__cause__ or said)
+            if heard is not None:
+                return self._cut("".join(heard), why)
             return NoServer(
-                f"nobody answers at {self.base_url} ({error.__cause__ or said}); start the server"
-                f" there, or correct base_url; {INSTEAD}"
+                f"nobody answers at {self.base_url} ({why}); start the server there, or correct"
+                f" base_url; {INSTEAD}"
             )
         if isinstance(error, sdk.AuthenticationError | sdk.PermissionDeniedError):
             return WrongKey(
@@ -239,5 +241,7 @@ def _sdk() -> Any:
 @cache
 def _certificates() -> Any:
     """Whom to trust, read once: that takes longer than all the rest of making a client."""
-    below = _sdk().Timeout.__module__.partition(".")[0]  # the HTTP library of this SDK
+    below = _sdk().DefaultAsyncHttpxClient.__base__.__module__.partition(".")[
+        0
+    ]  # the HTTP library of this SDK
     return import_module(below).create_ssl_context()
