@@ -7,7 +7,7 @@ from typing import Any
 from llambdao.cli._session import Session
 from llambdao.console import ConsoleHumanNode, ConsoleRoundTableNode, Screen, screen
 from llambdao.kernel.message import Message
-from llambdao.openai import OpenAINode, model_from
+from llambdao.openai import Model, OpenAINode, model_from
 
 __all__ = ["demo", "round_table"]
 
@@ -42,9 +42,8 @@ class Guest(ConsoleHumanNode):
             self.has_left, self.has_listened = False, True
 
 
-def round_table(model: Any = "offline", base_url: str | None = None) -> ConsoleRoundTableNode:
+def round_table(voice: Model) -> ConsoleRoundTableNode:
     """Rumi, Lao Tzu, Marcus Aurelius and a person."""
-    voice = model_from(model, base_url)
     sages = [
         OpenAINode(name=name, persona=MANNER.format(persona), model=voice)
         for name, persona in PERSONAS.items()
@@ -55,8 +54,9 @@ def round_table(model: Any = "offline", base_url: str | None = None) -> ConsoleR
 def demo(given: Any) -> int:
     """Sit down at the round table."""
     where = screen(json=given.json)
-    table = round_table(given.model, given.base_url)
-    where.note(introduction(str(table.members[0].model), where))  # type: ignore[attr-defined]
+    voice = model_from(given.model, given.base_url)
+    where.note(introduction(str(voice), where))
+    table = round_table(voice)
     session = Session(table, where, given.turns)
     first = Message(QUESTION, intent="chat", sender=session.person)
     code = session.sit(first)

@@ -12,10 +12,10 @@ from typing import Any
 from llambdao.cli._errors import in_short
 from llambdao.cli._run import intent_for
 from llambdao.console import ConsoleGroupChatNode, ConsoleHumanNode, Screen, addressed
+from llambdao.kernel.events import Event
 from llambdao.kernel.graph import reachable
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.events import Event
 from llambdao.networks.groupchat import GroupChatNode
 
 __all__ = ["Session"]

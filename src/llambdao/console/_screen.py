@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
-from llambdao.kernel.message import Message
-from llambdao.kernel.node import Node
 from llambdao.kernel.events import Event
+from llambdao.kernel.message import Delta, Message
+from llambdao.kernel.node import Node
 
 __all__ = ["Screen", "screen", "seen"]
 
@@ -91,7 +91,7 @@ class Screen:
         else:
             self.write(f"{self.name(said)}: {seen(said.content)}".replace("\n", "\n  "))
 
-    def name(self, said: Message) -> str:
+    def name(self, said: Message | Delta) -> str:
         """Who says it, as the person at the screen knows them."""
         if said.sender is None:
             return "someone"

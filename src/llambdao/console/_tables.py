@@ -10,9 +10,9 @@ from pydantic import Field
 
 from llambdao.console._human import ConsoleHumanNode
 from llambdao.console._screen import screen
+from llambdao.kernel.events import Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.events import Reason
 from llambdao.kernel.waits import FRESH, Ending, Settle, Stream
 from llambdao.networks.groupchat import GroupChatNode, Talk, _at_a_table
 
@@ -68,8 +68,8 @@ class ConsoleGroupChatNode(GroupChatNode):
                 return stop.value
             if isinstance(said, Message):
                 show(said)
-            elif isinstance(said, Stream) and said.state == FRESH and _is_person(said.words.sender):
-                said.nodes = addressed(said.words.content, said.nodes) or said.nodes
+            elif isinstance(said, Stream) and said.state == FRESH:
+                said.nodes = meant(said.message, said.nodes) or said.nodes
             try:
                 value, step = (yield said), steps.send
             except Exception as error:  # noqa: BLE001 - it is thrown on to where it belongs
@@ -116,7 +116,7 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
         while (speaker := seats.next()) is not None and not self._is_deserted():
             *before, last = seats.take(speaker)
             yield from self._inform(speaker, before)
-            stream = Stream(nodes=[speaker], words=last, intent="chat", relays=True, table=True)
+            stream = Stream([speaker], last, "chat", relays=True, table=True)
             while (said := (yield stream)) is not None:
                 show(said)
                 yield said
@@ -162,8 +162,8 @@ class Seats:
                 self.place = place + 1
             else:
                 self.unheard.setdefault(member, []).append(words)
-        if _is_person(words.sender) and (meant := addressed(words.content, members)):
-            self.place = members.index(meant[0])
+        for member in meant(words, members):
+            self.place = members.index(member)
 
     def next(self) -> Node | None:
         """Whoever is next among those who have something to hear; None when nobody has."""
@@ -196,8 +196,13 @@ def addressed(words: str, nodes: Iterable[Node]) -> list[Node]:
         if text.startswith(name) and not text[len(name) : len(name) + 1].isalnum():
             return [node]
     first = re.match(r"\w+", text)
-    meant = [node for name, node in names if first and first[0] in re.findall(r"\w+", name)]
-    return meant if len(meant) == 1 else []
+    several = [node for name, node in names if first and first[0] in re.findall(r"\w+", name)]
+    return several if len(several) == 1 else []
+
+
+def meant(said: Message, nodes: Iterable[Node]) -> list[Node]:
+    """Whom a person addresses; nobody if it is no person who speaks."""
+    return addressed(said.content, nodes) if _is_person(said.sender) else []
 
 
 def _is_person(node: Any) -> bool:

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from llambdao.console._screen import Screen, seen
+from llambdao.kernel.events import Event
 from llambdao.kernel.message import Delta, Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.events import Event
 
 __all__ = ["Terminal"]
 
@@ -34,6 +34,8 @@ HISTORY = Path(".llambdao")
 
 NARROWEST, WIDEST = 3, 16
 """How wide the names beside the words may be."""
+
+INVISIBLE = re.compile(r"\x1b\[[\d;]*m|\s")
 
 COLOURS = ("36", "35", "33", "32", "34", "31")
 """Of the names, in the order in which they first speak: cyan, magenta, yellow, green, blue, red."""
@@ -47,9 +49,10 @@ class Terminal(Screen):
         self.width = NARROWEST
         self.colours: dict[str, str] = {}
         self.speech: Speech | None = None
+        self.waiting: list[Message] = []  # said while somebody else is speaking
         self.session: PromptSession[str] | None = None
         self.lock = asyncio.Lock()
-        self.colour_system = Console().color_system
+        self.colour_system: Any = Console().color_system
 
     # -- what is shown -------------------------------------------------------------------------
 
@@ -59,13 +62,21 @@ class Terminal(Screen):
             self.widen(str(one) if one not in self.people else "You")
 
     def put(self, said: Message) -> None:
-        speech = self.speech
-        if speech is None or not speech.is_of(said):
-            if speech is not None:
-                speech.finish()
-            speech = Speech(self, said)
-        self.speech = None
-        speech.finish(said.content)
+        if self.speech is None:
+            Speech(self, said).finish(said.content)
+        elif self.speech.is_of(said):
+            self.fall_silent(said.content)
+        else:
+            self.waiting.append(said)
+
+    def fall_silent(self, whole: str | None = None) -> None:
+        """Whoever is speaking has ended; now those are shown who did meanwhile."""
+        speech, self.speech = self.speech, None
+        if speech is not None:
+            speech.finish(whole)
+        waiting, self.waiting = self.waiting, []
+        for said in waiting:
+            self.put(said)
 
     def observe(self, event: Event) -> None:
         """Let words be seen while they are said: of one speaker at a time."""
@@ -78,8 +89,7 @@ class Terminal(Screen):
         elif self.speech is not None and event.kind in ("failed", "ended", "over"):
             ended = event.message is None or event.message is self.speech.reply_to
             if ended and event.node in (None, self.speech.sender):
-                self.speech.finish()
-                self.speech = None
+                self.fall_silent()
 
     def note(self, text: str) -> None:
         for line in text.split("\n"):
@@ -107,26 +117,31 @@ class Terminal(Screen):
     def rendered(self, text: str) -> list[str]:
         """Markdown as lines that fit beside the names."""
         columns = shutil.get_terminal_size().columns
+        out = io.StringIO()
         page = Console(
-            file=io.StringIO(),
+            file=out,
             width=max(20, columns - self.width - 4),
             force_terminal=True,
-            color_system=self.colour_system,  # type: ignore[arg-type]
+            color_system=self.colour_system,
             highlight=False,
         )
         page.print(Markdown(as_written(text), code_theme="ansi_dark", hyperlinks=False))
-        lines = page.file.getvalue().rstrip("\n").split("\n")  # type: ignore[attr-defined]
-        return [re.sub(r"( |\x1b\[0m)*$", "\x1b[0m" * ("\x1b" in line), line) for line in lines]
+        lines = out.getvalue().split("\n")
+        lines = [re.sub(r"( |\x1b\[0m)*$", "\x1b[0m" * ("\x1b" in line), line) for line in lines]
+        while len(lines) > 1 and not INVISIBLE.sub("", lines[-1]):
+            lines.pop()
+        while len(lines) > 1 and not INVISIBLE.sub("", lines[0]):
+            lines.pop(0)
+        return lines
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
         try:
             import termios
-
-            before = termios.tcgetattr(sys.stdin.fileno())
-        except (ImportError, OSError, termios.error):
+        except ImportError:  # another system, which has another kind of terminal
             yield
             return
+        before = termios.tcgetattr(sys.stdin.fileno())
         now = [*before]
         now[3] &= ~(termios.ECHO | termios.ICANON)
         termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, now)
@@ -156,9 +171,8 @@ class Terminal(Screen):
 
     async def _line(self, prompt: str) -> str | None:
         if self.session is None:
-            output = create_output(sys.stdout)
-            if hasattr(output, "enable_cpr"):
-                output.enable_cpr = False  # it would wait for an answer that may never come
+            output: Any = create_output(sys.stdout)
+            output.enable_cpr = False  # it would wait for an answer that may never come
             self.session = PromptSession(
                 history=_history(), key_bindings=_keys(), multiline=True, output=output
             )
@@ -179,7 +193,7 @@ class Speech:
     def __init__(self, terminal: Terminal, said: Message | Delta) -> None:
         self.terminal = terminal
         self.sender, self.reply_to = said.sender, said.reply_to
-        name = terminal.name(said)  # type: ignore[arg-type]
+        name = terminal.name(said)
         terminal.widen(name)
         self.head = terminal.gutter(name, "" if name == "You" else name)
         self.text = ""  # what has been said and is not shown for good

@@ -49,6 +49,7 @@ class Activation(Struct, eq=False):
     place: int  # its place there
     asker: Any  # the activation on whose behalf it runs
     depth: int
+    fan: bool = False  # its parent is a fan: several run side by side
     more: bool = False  # when it begins, its parent sets others going after it
     talk: Any = None  # what is left of the handler, once it has begun
     value: Any = None  # what it is to be sent next

@@ -6,7 +6,7 @@ from typing import Any
 
 from llambdao.kernel.errors import Deadlock
 
-__all__ = ["Chains"]
+__all__ = ["DEEP", "Chains"]
 
 DEEP = 32
 """From this depth on it is counted who waits; nobody pays for counting in shorter chains."""
@@ -20,9 +20,9 @@ class Chains:
 
     __slots__ = ("counts", "most", "start")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, start: int) -> None:
         self.most = most
-        self.start = min(DEEP, most // 2)
+        self.start = start
         self.counts: dict[int, int] = {}
 
     def check(self, node: Any, handler: Any, asker: Any) -> None:

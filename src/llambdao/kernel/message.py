@@ -196,11 +196,12 @@ class Message(Struct, metaclass=MessageMeta):
             "content": self.content,
             "intent": self.intent,
             "sender": reference(self.sender),
-            "to": reference(self.to),
+            "to": getattr(self.to, "id", self.to),
             "reply_to": getattr(self.reply_to, "id", None),
             "timestamp": stamp.isoformat() if stamp else None,
-            "metadata": {key: plain(value) for key, value in self.metadata.items()},
+            "metadata": {key: plain(value) for key, value in self.metadata.items()} or None,
         }
+        data = {name: value for name, value in data.items() if value is not None}
         for name in self.__struct_fields__[COMMON:]:
             data[name] = plain(getattr(self, name))
         return data
@@ -255,8 +256,13 @@ class Message(Struct, metaclass=MessageMeta):
         except msgspec.ValidationError as error:
             raise BadMessage(f"{cls.kind}: {error}") from error
         fields = {name: getattr(checked, name) for name in given}
+        stamp = fields.get("timestamp")
+        if stamp is not None and stamp.tzinfo is None:
+            raise BadMessage(f"{cls.kind}: the timestamp {stamp} needs a time zone, such as +00:00")
         if "reply_to" in fields:
             fields["reply_to"] = Ref(fields["reply_to"])
+        if isinstance(fields.get("to"), str):
+            fields["to"] = Address(fields["to"])
         if "metadata" in fields:
             fields["metadata"] = MappingProxyType(fields["metadata"])
         return cls(**fields)
@@ -278,7 +284,10 @@ class Message(Struct, metaclass=MessageMeta):
             for i in own
         ]
         said = msgspec.defstruct(cls.kind, fields, kw_only=True, forbid_unknown_fields=True)
-        return msgspec.json.schema(said)["$defs"][cls.kind.replace(".", "_")]  # type: ignore[no-any-return]
+        schema = msgspec.json.schema(said)
+        definitions = schema.pop("$defs")
+        own_schema: dict[str, Any] = definitions.pop(schema["$ref"].rpartition("/")[2])
+        return {**own_schema, "$defs": definitions} if definitions else own_schema
 
     def __setattr__(self, name: str, value: object) -> None:
         raise Said(

@@ -159,6 +159,8 @@ class Node(BaseModel):
         super().__init_subclass__(**config)
         receive = cls.__dict__.get("receive")
         if isinstance(receive, FunctionType):
+            if getattr(receive, "__intent__", False):
+                raise Misused(f"{cls.__name__}.receive is marked @intent, but that name is taken")
             override = Inherited(receive)
             type.__setattr__(cls, "receive", override)
             cls.__receive__ = override.handler
@@ -222,7 +224,7 @@ class Node(BaseModel):
         {'name': 'Ann', 'persona': ''}
         """
         return {
-            name: to_jsonable_python(value, fallback=reference)
+            name: to_jsonable_python(value, fallback=_as_data)
             for name, info in type(self).model_fields.items()
             if not info.exclude
             and not isinstance(value := getattr(self, name), SecretStr | SecretBytes)
@@ -430,6 +432,11 @@ Node.dict = lambda self: reference(self)  # type: ignore[method-assign,assignmen
 Node.json = lambda self: self.model_dump_json()  # type: ignore[method-assign,assignment]
 
 _SETS: dict[frozenset[str], set[str]] = {}
+
+
+def _as_data(value: Any) -> Any:
+    """What a snapshot keeps of a value that is no plain data: a message whole, a node's address."""
+    return value.dict() if isinstance(value, Message) else reference(value)
 
 
 def _shared(names: set[str]) -> set[str]:

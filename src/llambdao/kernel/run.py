@@ -146,6 +146,7 @@ class Conversation(Struct, eq=False, weakref=True):
         """The scheduler of this conversation, its first message delivered."""
         if self._closed:
             raise Misused("this conversation was closed before it began; start another")
+        self._closed = True
         node, message, options, hearer = self._node, self._message, self._options, self._hearer
         if type(message) is str:
             message = Message(message)

@@ -22,8 +22,8 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from llambdao.kernel.activation import OUTSIDE, PENDING, TAIL, Activation, spread
-from llambdao.kernel.chain import Chains
-from llambdao.kernel.dispatch import GENERATOR, NO_TABLE, PLAIN, TABLES, find_handler, nobody
+from llambdao.kernel.chain import DEEP, Chains
+from llambdao.kernel.dispatch import GENERATOR, GUARDED, PLAIN, TABLES, find_handler, nobody
 from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
 from llambdao.kernel.mailbox import Mailboxes
@@ -35,7 +35,6 @@ from llambdao.kernel.waits import (
     OVER,
     WAITING,
     Ask,
-    Fan,
     Question,
     Stream,
     Tell,
@@ -50,6 +49,27 @@ QUESTIONS = frozenset({"request", "query"})
 
 WINDOW = 512
 """How many handled messages keep what they answered in reach, at least."""
+
+
+SAYS, WORDS, NOTHING_SAID, WAITS, PENDS, PIECE = range(6)
+"""What a handler may yield: a message, words, nothing, a wait; and what only talks give back."""
+
+SORTS: dict[type, int] = {
+    Message: SAYS,
+    str: WORDS,
+    type(None): NOTHING_SAID,
+    type(PENDING): PENDS,
+    Delta: PIECE,
+}
+"""The sort of what is yielded, by its class; subclasses enter themselves when they are first met."""
+
+
+def sort_of(said: Any) -> int | None:
+    """The sort of something whose class has not been met; None for what cannot be said."""
+    for base, sort in ((Message, SAYS), (Wait, WAITS)):
+        if isinstance(said, base):
+            return SORTS.setdefault(type(said), sort)
+    return None
 
 
 CHUNK = 16
@@ -92,7 +112,7 @@ class Scheduler(Struct, eq=False):
     mailboxes: Any = None
     queued: Any = None  # how many told messages wait for each node
     chains: Any = None
-    deep_from: int = 0
+    deep_from: int = DEEP
     young: Any = ()
     old: Any = ()
     ink: Any = None
@@ -105,15 +125,17 @@ class Scheduler(Struct, eq=False):
     def open(self, node: Any, message: Message, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
-        self.chains = chains = Chains(self.limits.chain)
-        self.deep_from = chains.start
+        if self.limits is not LIMITS:
+            self.deep_from = min(DEEP, self.limits.chain // 2)
         if message.ink is None:
             if message.metadata is not NOTHING:
                 self._freeze(message)
             sign(message, self.now(), self.serial(), ink)
         if self.observers or self.seen is not None:
             self.observe("said", message._sender, message)
-        handler = find_handler(node, message)
+        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
+        if handler is None or handler[1] == GUARDED:
+            handler = find_handler(node, message)
         self.root = root = Activation(node, message, handler, None, hearer, 0, None, 0)
         self.stack.append(root)
         self.young = [message]
@@ -176,7 +198,8 @@ class Scheduler(Struct, eq=False):
         """
         stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
         now, serial, most = self.now, self.serial, self.limits.messages
-        deep = self.deep_from
+        deep, on_loop = self.deep_from, self.idle is None
+        act: Any = None
         try:
             while True:
                 if seen:
@@ -222,10 +245,10 @@ class Scheduler(Struct, eq=False):
                                 act.error, thrown, error = None, error, None
                                 said = talk.throw(thrown)
                         else:
-                            if act.more or act.parent is not None and act.parent.state == OVER:
+                            if act.fan:
                                 if act.parent.state == OVER:
                                     break
-                                if not act.parent.ordered:
+                                if act.more and not act.parent.ordered:
                                     act.more = False
                                     stack += self.following(act.parent)[::-1]
                             if observers:
@@ -251,7 +274,12 @@ class Scheduler(Struct, eq=False):
                         break
                     value = None
                     kind = type(said)
-                    if kind is Message or (kind is not str and isinstance(said, Message)):
+                    if kind is Message:
+                        sort: int | None = SAYS
+                    elif (sort := SORTS.get(kind)) is None:
+                        sort = sort_of(said)
+                    is_new = True
+                    if sort == SAYS:
                         if said.ink is None:
                             word = said._intent or said._action
                             if said._to is None and (word is None or word not in QUESTIONS):
@@ -266,11 +294,15 @@ class Scheduler(Struct, eq=False):
                                 force_setattr(said, "ink", act.ink or self._ink(act))
                                 force_setattr(said, "said_at", now())
                                 force_setattr(said, "number", number)
+                                if said._reply_to is not None:
+                                    self._remember(said)
                             else:
-                                said, kind = wait, Wait
+                                said, sort = wait, WAITS
                         elif said.sender is node:
                             said = self._again(act, said)
-                    elif kind is str:
+                        else:
+                            is_new = False
+                    elif sort == WORDS:
                         if (number := serial()) > most:
                             self._exhausted()
                         ink = act.ink or self._ink(act)
@@ -288,14 +320,12 @@ class Scheduler(Struct, eq=False):
                             number,
                             ink,
                         )
-                    elif said is None:
+                    elif sort == NOTHING_SAID:
                         if ended:
                             over = True
                             break
                         continue
-                    elif isinstance(said, Wait):
-                        kind = Wait
-                    elif said is PENDING:
+                    elif sort == PENDS:
                         self._hold(act)
                         while self.settling is not None:
                             if self.idle is None:
@@ -303,11 +333,11 @@ class Scheduler(Struct, eq=False):
                             else:
                                 self.idle(self)
                         break
-                    elif kind is Delta:
+                    elif sort == PIECE:
                         if self._delta(act, said):
                             yield said
                         continue
-                    else:
+                    elif sort is None:
                         error = spread(self, act, said, TAIL if ended else talk)
                         if error is None:
                             talk = act.talk
@@ -315,7 +345,7 @@ class Scheduler(Struct, eq=False):
                             self._failed(act, error)
                             break
                         continue
-                    if kind is Wait:
+                    if sort == WAITS:
                         mark = len(stack)
                         if ended:
                             act.talk = talk = TAIL
@@ -326,7 +356,9 @@ class Scheduler(Struct, eq=False):
                             continue
                         finally:
                             if len(stack) > mark + 1:  # what it set going runs in that order
-                                stack[mark:] = stack[mark:][::-1]
+                                begun = stack[mark:]
+                                begun.reverse()
+                                stack[mark:] = begun
                         if value is not WAITING:
                             if seen:
                                 act.value = value
@@ -334,7 +366,7 @@ class Scheduler(Struct, eq=False):
                                 break
                             continue
                         act.wait = said
-                        if isinstance(act.parent, Fan):
+                        if act.fan and not act.kept:
                             act.parent.keep(act)
                         if act.depth > deep:
                             self.chains.count(act)
@@ -342,11 +374,11 @@ class Scheduler(Struct, eq=False):
                             self.observe("waits", node, act.message, said)
                         break
                     # a reply
-                    if observers or seen is not None:
+                    if is_new and (observers or seen is not None):
                         self.observe("said", node, said)
                     hearer = act.hearer
                     if hearer is OUTSIDE:
-                        if self.turn is not act:
+                        if on_loop:
                             self.turn = act
                         yield said
                         if act.closed:
@@ -384,6 +416,7 @@ class Scheduler(Struct, eq=False):
             self.close(Reason.LIMIT, str(end))
             raise LimitReached(str(end)) from None
         except GeneratorExit:
+            self.turn = act
             self.close()
             raise
         except Deadlock as error:
@@ -412,16 +445,17 @@ class Scheduler(Struct, eq=False):
         self, node: Any, message: Any, parent: Any, hearer: Any, asker: Activation
     ) -> Activation:
         """Let a node handle a message next, on behalf of `asker`."""
-        handler = find_handler(node, message)
+        handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
+        if handler is None or handler[1] == GUARDED:
+            handler = find_handler(node, message)
         depth = asker.depth + 1
         if depth > self.deep_from:
-            self.chains.check(node, handler, asker)
+            self._check_chain(node, handler, asker)
+        if self.queued and id(node) in self.queued:
+            self._not_before(message.sender, node)
         act = Activation(node, message, handler, parent, hearer, 0, asker, depth)
         self.stack.append(act)
-        young = self.young
-        young.append(message)
-        if len(young) > WINDOW:
-            self._age()
+        self._remember(message)
         return act
 
     def delegate(self, handler: Any, wait: Any, asker: Activation) -> Activation:
@@ -454,11 +488,9 @@ class Scheduler(Struct, eq=False):
             message = message.but(intent=intent, metadata=MappingProxyType(own))
             sign(message, self.now(), self.serial(), self.ink)
             word = intent
-        young = self.young
-        if not young or young[-1] is not message:
-            young.append(message)
-            if len(young) > WINDOW:
-                self._age()
+        self._remember(message)
+        if asker.depth > self.deep_from:
+            self._check_chain(asker.node, asker.handler, asker)
         fan.message, fan.asker = message, asker
         self.stack += self.following(fan)
         if not fan.left and asker.asker is None and not fan.hears:
@@ -481,17 +513,20 @@ class Scheduler(Struct, eq=False):
                 acts[-1].more = True
                 break
             first += 1
-            handler = TABLES.get(type(node), NO_TABLE).get(word)
+            try:
+                handler = TABLES[type(node)].get(word)
+            except KeyError:
+                raise NotANode(f"expected a node to relay to, but got {node!r:.80}") from None
             if handler is not None and node is not author:
-                if depth > self.deep_from:
-                    self.chains.check(node, handler, asker)
                 acts.append(
-                    Activation(node, message, handler, fan, hearer, place, asker, depth)
+                    Activation(node, message, handler, fan, hearer, place, asker, depth, True)
                 )
-            elif handler is None and type(node) not in TABLES:
-                raise NotANode(f"expected a node to relay to, but got {node!r:.80}")
             if hears:
                 place += 1
+        if self.queued:
+            for act in acts:
+                if id(act.node) in self.queued:
+                    self._not_before(message.sender, act.node)
         if acts:
             fan.left += len(acts)
             if acts[-1].more:
@@ -664,11 +699,15 @@ class Scheduler(Struct, eq=False):
             " to allow more: limits=Limits(messages=...)"
         )
 
-    def _age(self) -> None:
-        """The older half of the window lets go of what it answered."""
-        for message in self.old:
-            cut(message)
-        self.old, self.young = self.young, []
+    def _remember(self, message: Any) -> None:
+        """Keep a message within the window; the older half of it lets go of what it answered."""
+        young = self.young
+        if not young or young[-1] is not message:
+            young.append(message)
+            if len(young) > WINDOW:
+                for old in self.old:
+                    cut(old)
+                self.old, self.young = young, []
 
     def _ink(self, act: Activation) -> Ink:
         message = act.message
@@ -781,7 +820,12 @@ class Scheduler(Struct, eq=False):
         return self._next_told()
 
     def _next_told(self) -> Activation:
+        """The message that was told first."""
         act: Activation = self.told.popleft()
+        self._told_begins(act)
+        return act
+
+    def _told_begins(self, act: Activation) -> None:
         key = id(act.node)
         self.queued[key] -= 1
         if not self.queued[key]:
@@ -792,10 +836,15 @@ class Scheduler(Struct, eq=False):
         if self.roots is None:
             self.roots = {}
         self.roots[id(act)] = act
-        self.young.append(act.message)
-        if len(self.young) > WINDOW:
-            self._age()
-        return act
+        self._remember(act.message)
+
+    def _not_before(self, sender: Any, node: Any) -> None:
+        """What the same sender told this node before comes first."""
+        first = [a for a in self.told if a.node is node and a.message.sender is sender]
+        for act in first:
+            self.told.remove(act)
+            self._told_begins(act)
+        self.stack += first
 
     def _input(self, put: Callable[..., None], *args: Any) -> None:
         """Something happened outside: whoever can go on now is ready, after those before it."""
@@ -812,10 +861,15 @@ class Scheduler(Struct, eq=False):
             raise Deadlock("nobody can go on: " + "; ".join(stuck[:10]))
         return False
 
+    def _check_chain(self, node: Any, handler: Any, asker: Activation) -> None:
+        if self.chains is None:
+            self.chains = Chains(self.limits.chain, self.deep_from)
+        self.chains.check(node, handler, asker)
+
     def _hold(self, act: Activation) -> None:
         """A task of this activation is under way."""
         act.running = True
-        if isinstance(act.parent, Fan) and not act.kept:
+        if act.fan and not act.kept:
             act.parent.keep(act)
         if not act.others:
             if self.mailboxes is None:

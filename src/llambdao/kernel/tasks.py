@@ -166,6 +166,8 @@ class Talk:
             return value
         self.act.also(wait)
         self.act.running = False
+        if self.scheduler.observers:
+            self.scheduler.observe("waits", self.act.node, self.act.message, wait)
         self.ours.add(future)
         if self.is_blocked:
             self.set_level(PERHAPS)

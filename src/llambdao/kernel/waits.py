@@ -97,7 +97,10 @@ class Wait(Struct, eq=False, kw_only=True):
         """Begin on behalf of `act`; the value at once if there is one, else `WAITING`."""
         if self.state:
             raise Misused(f"{self} was yielded twice; a wait is for one use, make another")
-        self.state, self.owner, self.branch = BEGUN, owner, branch
+        self.state = BEGUN
+        self.owner = owner
+        if branch:
+            self.branch = branch
         try:
             value = self.begin(scheduler, act)
         except BaseException:

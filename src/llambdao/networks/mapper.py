@@ -75,35 +75,35 @@ class MapperNode(Node):
         before it has ended; otherwise when that has ended or waits.
         """
         nodes = self.members if to is None else list(to)
-        return Relay(nodes=nodes, message=message, intent=intent, ordered=ordered)
+        return Relay(nodes, message, intent, ordered)
 
     def chat(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def request(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def query(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def inform(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def proxy(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def step(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def do(self, message: Message) -> Any:
         """Relay it."""
-        return self.relay(message)
+        return Relay(self.members, message)
 
     def __getitem__(self, path: str) -> Node:
         """The member of this name, or further in: `house["table/Rumi"]`."""

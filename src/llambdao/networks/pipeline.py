@@ -31,6 +31,9 @@ class Pipeline(MapperNode):
         word = message.intent
         for stage in self.members[:-1]:
             message = yield stage.ask(message, intent=word)
-        yield self.relay(message, to=self.members[-1:], intent=word)
+        for stage in self.members[-1:]:
+            stream = stage.stream(message, intent=word)
+            while (said := (yield stream)) is not None:
+                yield said
 
     request = query = inform = proxy = step = do = chat

@@ -64,7 +64,8 @@ class Router(MapperNode):
 
 def _mentioned(message: Message, members: list[Node]) -> Node | None:
     for member in members:
-        if re.match(rf"@?{re.escape(str(member))}\b", message.content.lstrip(), re.IGNORECASE):
+        name = rf"@?{re.escape(str(member))}(?!\w)"
+        if re.match(name, message.content.lstrip(), re.IGNORECASE):
             return member
     others = [member for member in members if member is not message.sender]
     word = message.intent or "chat"

@@ -1,0 +1,84 @@
+"""The drivers under test: each runs a program to its end and tells what came of it.
+
+A driver is a function `(open_, take=None) -> Outcome`: `open_()` begins a conversation, `take` is
+the number of replies after which the caller has heard enough. To add one, add a line to `DRIVERS`.
+"""
+
+import asyncio
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Outcome:
+    """What the caller heard, the error it got if any, and the conversation."""
+
+    replies: list[Any] = field(default_factory=list)
+    error: BaseException | None = None
+    conversation: Any = None
+
+    @property
+    def contents(self):
+        """The words alone; raises the error if there was one that the test does not ask for."""
+        if self.error is not None:
+            raise self.error
+        return [said.content for said in self.replies]
+
+    @property
+    def before(self):
+        """The words that were heard before the error, if there was one."""
+        return [said.content for said in self.replies]
+
+    @property
+    def reason(self):
+        """Why the conversation ended."""
+        return self.conversation.reason
+
+
+def plain(open_, take=None):
+    """`for reply in node.receive(message)`."""
+    outcome = Outcome(conversation=open_())
+    try:
+        with closing(iter(outcome.conversation)) as replies:
+            for said in replies if take != 0 else ():
+                outcome.replies.append(said)
+                if len(outcome.replies) == take:
+                    break
+    except Exception as error:  # noqa: BLE001  # whatever the program raises is its outcome
+        outcome.error = error
+    return outcome
+
+
+def aiter_(open_, take=None):
+    """`async for reply in node.receive(message)`, on an event loop."""
+
+    async def main():
+        outcome = Outcome(conversation=open_())
+        try:
+            async with aclosing(aiter(outcome.conversation)) as replies:
+                async for said in replies:
+                    outcome.replies.append(said)
+                    if len(outcome.replies) == take:
+                        break
+        except Exception as error:  # noqa: BLE001  # as above
+            outcome.error = error
+        return outcome
+
+    return asyncio.run(main())
+
+
+def plain_in_loop(open_, take=None):
+    """`for` where an event loop is running already, as in a notebook."""
+
+    async def main():
+        return plain(open_, take)
+
+    return asyncio.run(main())
+
+
+DRIVERS = {"plain": plain, "aiter": aiter_, "plain-in-loop": plain_in_loop}
+
+every_driver = pytest.mark.parametrize("drive", DRIVERS.values(), ids=DRIVERS)
