@@ -462,7 +462,8 @@ def a_round_table(handler):
     b > line: ab (chat)
     line > c: ab (chat)
     c > line: abc (chat)
-    d > c: abcd (chat)
+    line > d: abc (chat)
+    d > line: abcd (chat)
 """))
 def a_pipeline(handler):
     """Each stage is asked with what the one before it said."""

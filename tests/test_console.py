@@ -167,7 +167,7 @@ def test_there_is_no_hidden_second_person():
 
 
 def test_a_person_at_a_group_chat_is_asked_once_a_round():
-    """Not for each word of the others: once for all she has not answered yet."""
+    """Not for each word of the others; and what she says is answered first."""
     sages = [Sage(name="Rumi"), Sage(name="Lao Tzu")]
     table, person, out = seat(
         ConsoleGroupChatNode, "One.\nTwo.\n", *sages, human_first=True, until=heard("two")
@@ -179,10 +179,10 @@ def test_a_person_at_a_group_chat_is_asked_once_a_round():
         "Lao Tzu: I heard Guest.",
         "Lao Tzu: I heard Rumi.",
         "You: One.",
-        "Rumi: I heard Lao Tzu.",
-        "Rumi: I heard Lao Tzu.",
         "Rumi: I heard Guest.",
         "Lao Tzu: I heard Guest.",
+        "Rumi: I heard Lao Tzu.",
+        "Rumi: I heard Lao Tzu.",
         "Lao Tzu: I heard Rumi.",
         "You: Two.",
     ]

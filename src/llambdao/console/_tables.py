@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -24,7 +25,8 @@ Show = Callable[[Message], Any]
 class ConsoleGroupChatNode(GroupChatNode):
     """A group chat that shows every utterance as it comes, and passes it on as any group chat does.
 
-    It has the members it is given and no others. When every person at it has left, it ends.
+    It has the members it is given and no others. What a person says is passed on before what is
+    still waiting to be. When every person at it has left, it ends.
 
     >>> import io, sys
     >>> from llambdao import turns
@@ -46,10 +48,27 @@ class ConsoleGroupChatNode(GroupChatNode):
 
     def chat(self, message: Message) -> Any:
         """Let everybody talk about it, and show what they say."""
-        show = self._open(message)
-        yield from self._shown(super().chat(message), show)
+        if self.until is None and _at_a_table():
+            yield from super().chat(message)
+            return
+        show, talk = self._open(message), Talk(self)
+        talk.queue.append((message, None))
+        while talk.queue and not talk.over and not self._is_deserted():
+            yield from self._shown(talk.round(*talk.queue.popleft()), show)
+            waiting = sorted(talk.queue, key=lambda item: not _is_person(item[0].sender))
+            talk.queue = deque(waiting)
+        yield from self._end(talk)
+
+    def _end(self, talk: Talk) -> Generator[Any, Any, None]:
+        """Say why it ends, when it is not because all has been said."""
         if self._is_deserted():
             yield Ending(reason=Reason.STOPPED, detail=f"everybody has left {self}")
+        elif talk.over and self.until is None:
+            yield Ending(
+                reason=Reason.LIMIT,
+                detail=f"{self} ended after {self.most} utterances; to choose where it ends:"
+                " until=turns(...), or most=...",
+            )
 
     def _open(self, message: Message) -> Show:
         """Lay the table and show its first words."""
@@ -134,10 +153,7 @@ class ConsoleRoundTableNode(ConsoleGroupChatNode):
                 break
         for member, unheard in seats.unheard.items():
             yield from self._inform(member, unheard)
-        if self._is_deserted():
-            yield Ending(reason=Reason.STOPPED, detail=f"everybody has left {self}")
-        elif talk.over and self.until is None:
-            yield Ending(reason=Reason.LIMIT, detail=f"{self} ended after {self.most} utterances")
+        yield from self._end(talk)
 
     def _inform(self, member: Node, unheard: Iterable[Message]) -> Generator[Any, Any, None]:
         """Let a member hear what it need not answer; a person has it before her eyes."""

@@ -412,19 +412,11 @@ class Scheduler(Struct, eq=False):
             self.reason = self.reason or Reason.DONE
             if self.observers:
                 self.observe("over", None, None, str(self.reason))
-        except Exhausted as end:
-            self.close(Reason.LIMIT, str(end))
-            raise LimitReached(str(end)) from None
-        except GeneratorExit:
-            self.turn = act
-            self.close()
-            raise
-        except Deadlock as error:
-            self.close(Reason.DEADLOCK, str(error))
-            raise
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            self.close(Reason.CANCELLED if stopped else Reason.FAILED, repr(error))
+            self.turn = act
+            self.close(*ending(error))
+            if isinstance(error, Exhausted):
+                raise LimitReached(str(error)) from None
             raise
         finally:
             if self.host is not None and self.finish is not None:
@@ -883,6 +875,19 @@ class Scheduler(Struct, eq=False):
             if not isinstance(self.ready, deque):
                 self.ready = deque()
             self.ready.append(turn)
+
+
+def ending(error: BaseException) -> tuple[Reason, str]:
+    """Why a conversation ends that is ended by this."""
+    if isinstance(error, GeneratorExit):
+        return Reason.STOPPED, ""
+    if isinstance(error, Exhausted):
+        return Reason.LIMIT, str(error)
+    if isinstance(error, Deadlock):
+        return Reason.DEADLOCK, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return Reason.CANCELLED, repr(error)
+    return Reason.FAILED, repr(error)
 
 
 LOOPS.add(Scheduler.run.__code__)
