@@ -38,7 +38,7 @@ docs: .venv/.dev  ## build the site into site/
 	@$(BIN)/zensical build --clean --strict
 
 clean:  ## remove everything that make made
-	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist docs/reference site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -6,8 +6,8 @@ nodes of it, each with a handler of the kind that is chosen for it.
 """
 
 from hypothesis import strategies as st
-from kinds import ALL, KINDS, SPEAKING
 
+from kinds import ALL, KINDS, SPEAKING
 from llambdao import (
     GroupChatNode,
     MapperNode,
@@ -91,7 +91,6 @@ def programs_with_kinds(draw, most=5):
         for what, rest in program
     ]
     return program, tuple(kinds)
-
 
 
 def script_of(steps, nodes):

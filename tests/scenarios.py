@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinds import ALL, SPEAKING, WAITING
-
 from llambdao import (
     GroupChatNode,
     Limits,
@@ -69,10 +68,13 @@ def text(lines):
     return [line.strip() for line in lines.strip().splitlines()]
 
 
-@scenario(heard=["HELLO"], said=text("""
+@scenario(
+    heard=["HELLO"],
+    said=text("""
     you > Bob: hello (chat)
     Bob > you: HELLO (chat)
-"""))
+"""),
+)
 def one_reply(handler):
     """The smallest conversation."""
 
@@ -84,12 +86,15 @@ def one_reply(handler):
     return Shout(name="Bob"), Message("hello")
 
 
-@scenario(heard=["0", "1", "2"], said=text("""
+@scenario(
+    heard=["0", "1", "2"],
+    said=text("""
     you > Bob: 3 (request)
     Bob > you: 0 (inform)
     Bob > you: 1 (inform)
     Bob > you: 2 (inform)
-"""))
+"""),
+)
 def several_replies(handler):
     """In the order in which they are said."""
 
@@ -102,9 +107,12 @@ def several_replies(handler):
     return Count(name="Bob"), Message("3", intent="request")
 
 
-@scenario(heard=[], said=text("""
+@scenario(
+    heard=[],
+    said=text("""
     you > Bob: hello (chat)
-"""))
+"""),
+)
 def silence(handler):
     """Nothing need be said."""
 
@@ -117,12 +125,16 @@ def silence(handler):
     return Mute(name="Bob"), Message("hello")
 
 
-@scenario(kinds=WAITING, heard=["Ann knows 42"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["Ann knows 42"],
+    said=text("""
     you > Bob: hello (chat)
     Bob > Ann: what? (query)
     Ann > Bob: 42 (inform)
     Bob > you: Ann knows 42 (chat)
-"""))
+"""),
+)
 def a_question(handler):
     """Ask, wait, go on."""
 
@@ -141,7 +153,10 @@ def a_question(handler):
     return Asks(name="Bob"), Message("hello")
 
 
-@scenario(kinds=WAITING, heard=["at the bottom of 4"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["at the bottom of 4"],
+    said=text("""
     you > 4: down (request)
     4 > 3: down (request)
     3 > 2: down (request)
@@ -152,7 +167,8 @@ def a_question(handler):
     2 > 3: bottom (inform)
     3 > 4: bottom (inform)
     4 > you: at the bottom of 4 (inform)
-"""))
+"""),
+)
 def a_chain_of_questions(handler):
     """Each asks the next one, and says what it heard in words of its own."""
 
@@ -170,7 +186,11 @@ def a_chain_of_questions(handler):
     return links[4], Message("down", intent="request")
 
 
-@scenario(kinds=WAITING, seconds=3, heard=["C A B"], said=text("""
+@scenario(
+    kinds=WAITING,
+    seconds=3,
+    heard=["C A B"],
+    said=text("""
     you > Bob: go (chat)
     Bob > A: ? (query)
     Bob > B: ? (query)
@@ -179,7 +199,8 @@ def a_chain_of_questions(handler):
     C > Bob: 2 (inform)
     A > Bob: 3 (inform)
     Bob > you: C A B (chat)
-"""))
+"""),
+)
 def all_at_once(handler):
     """All asked at once; the answers in the order of the questions, whoever was first."""
 
@@ -202,13 +223,18 @@ def all_at_once(handler):
     return Asks(name="Bob"), Message("go")
 
 
-@scenario(kinds=WAITING, seconds=1, heard=["1 2"], said=text("""
+@scenario(
+    kinds=WAITING,
+    seconds=1,
+    heard=["1 2"],
+    said=text("""
     you > Bob: go (chat)
     Bob > A: ? (query)
     Bob > B: ? (query)
     B > Bob: 2 (inform)
     Bob > you: 1 2 (chat)
-"""))
+"""),
+)
 def the_first_of_several(handler):
     """The slow one is cancelled and never speaks."""
 
@@ -231,7 +257,11 @@ def the_first_of_several(handler):
     return Asks(name="Bob"), Message("go")
 
 
-@scenario(kinds=WAITING, seconds=5, heard=["too late; broken; silent; fine"], said=text("""
+@scenario(
+    kinds=WAITING,
+    seconds=5,
+    heard=["too late; broken; silent; fine"],
+    said=text("""
     you > Bob: go (chat)
     Bob > A: late? (query)
     Bob > B: fail? (query)
@@ -239,7 +269,8 @@ def the_first_of_several(handler):
     Bob > D: fine? (query)
     D > Bob: fine (inform)
     Bob > you: too late; broken; silent; fine (chat)
-"""))
+"""),
+)
 def what_can_go_wrong_with_a_question(handler):
     """Time runs out, the peer fails, the peer is silent: each is raised at its `yield`."""
 
@@ -278,7 +309,10 @@ def what_can_go_wrong_with_a_question(handler):
     return Asks(name="Bob"), Message("go")
 
 
-@scenario(kinds=SPEAKING, heard=["telling", "told"], said=text("""
+@scenario(
+    kinds=SPEAKING,
+    heard=["telling", "told"],
+    said=text("""
     you > Bob: go (chat)
     Bob > you: telling (chat)
     Bob > A: one (inform)
@@ -286,7 +320,8 @@ def what_can_go_wrong_with_a_question(handler):
     Bob > you: told (chat)
     A > Bob: thanks (inform)
     B > Bob: thanks (inform)
-"""))
+"""),
+)
 def telling(handler):
     """Nobody waits for what is told; who is told comes later; thanks wake nobody."""
 
@@ -312,13 +347,19 @@ def telling(handler):
     return Tells(name="Bob"), Message("go")
 
 
-@scenario(heard=[], said=text("""
+@scenario(
+    heard=[],
+    said=text("""
     you > Ann: go (chat)
     Ann > Bob: ping (inform)
     Bob > Ann: pong (inform)
     Ann > Bob: ping (inform)
     Bob > Ann: pong (inform)
-"""), limits=Limits(messages=5), reason="limit", error=Exception)
+"""),
+    limits=Limits(messages=5),
+    reason="limit",
+    error=Exception,
+)
 def ping_pong(handler):
     """A reply by name of intent goes to the teller; that goes on until the limit."""
 
@@ -337,11 +378,15 @@ def ping_pong(handler):
     return Player(name="Ann"), Message("go")
 
 
-@scenario(heard=[], dead=("Do it!",), said=text("""
+@scenario(
+    heard=[],
+    dead=("Do it!",),
+    said=text("""
     you > Ann: go (chat)
     Ann > Bob: news (inform)
     Bob > Ann: Do it! (do)
-"""))
+"""),
+)
 def a_dead_letter(handler):
     """A reply that the teller does not understand."""
 
@@ -360,14 +405,18 @@ def a_dead_letter(handler):
     return Teller(name="Ann"), Message("go")
 
 
-@scenario(kinds=SPEAKING, heard=["large tea"], said=text("""
+@scenario(
+    kinds=SPEAKING,
+    heard=["large tea"],
+    said=text("""
     you > Ann: tea (chat)
     Ann > Bob: tea (request)
     Bob > Ann: which size? (query)
     Ann > Bob: large (inform)
     Bob > Ann: large tea (inform)
     Ann > you: large tea (chat)
-"""))
+"""),
+)
 def asking_back(handler):
     """A question without `to` asks the sender, who can answer although it waits."""
 
@@ -391,7 +440,9 @@ def asking_back(handler):
     return Guest(name="Ann"), Message("tea")
 
 
-@scenario(heard=["A1", "A2", "B1", "B2", "C1", "C2"], said=text("""
+@scenario(
+    heard=["A1", "A2", "B1", "B2", "C1", "C2"],
+    said=text("""
     you > net: go (chat)
     A > you: A1 (chat)
     A > you: A2 (chat)
@@ -399,7 +450,8 @@ def asking_back(handler):
     B > you: B2 (chat)
     C > you: C1 (chat)
     C > you: C2 (chat)
-"""))
+"""),
+)
 def a_network(handler):
     """Members in link order, whatever they are made of."""
 
@@ -413,12 +465,17 @@ def a_network(handler):
     return MapperNode(a, MapperNode(b), c, name="net"), Message("go")
 
 
-@scenario(kinds=WAITING, seconds=3, heard=["B", "C", "A"], said=text("""
+@scenario(
+    kinds=WAITING,
+    seconds=3,
+    heard=["B", "C", "A"],
+    said=text("""
     you > net: go (chat)
     B > you: B (chat)
     C > you: C (chat)
     A > you: A (chat)
-"""))
+"""),
+)
 def a_network_of_sleepers(handler):
     """Who sleeps longer speaks later."""
 
@@ -434,14 +491,17 @@ def a_network_of_sleepers(handler):
     return MapperNode(*members, name="net"), Message("go")
 
 
-@scenario(heard=["A: go", "B: go", "B: A: go", "A: B: go", "A: B: A: go"], said=text("""
+@scenario(
+    heard=["A: go", "B: go", "B: A: go", "A: B: go", "A: B: A: go"],
+    said=text("""
     you > table: go (chat)
     A > you: A: go (chat)
     B > you: B: go (chat)
     B > A: B: A: go (chat)
     A > B: A: B: go (chat)
     A > B: A: B: A: go (chat)
-"""))
+"""),
+)
 def a_round_table(handler):
     """Breadth first, and it ends exactly."""
 
@@ -456,7 +516,9 @@ def a_round_table(handler):
     return table, Message("go")
 
 
-@scenario(heard=["abcd"], said=text("""
+@scenario(
+    heard=["abcd"],
+    said=text("""
     you > line: a (chat)
     line > b: a (chat)
     b > line: ab (chat)
@@ -464,7 +526,8 @@ def a_round_table(handler):
     c > line: abc (chat)
     line > d: abc (chat)
     d > line: abcd (chat)
-"""))
+"""),
+)
 def a_pipeline(handler):
     """Each stage is asked with what the one before it said."""
 
@@ -476,11 +539,16 @@ def a_pipeline(handler):
     return Pipeline(*(Stage(name=name) for name in "bcd"), name="line"), Message("a")
 
 
-@scenario(kinds=("generator", "async-generator"), heard=["one"], reason="failed", error=ValueError,
-          said=text("""
+@scenario(
+    kinds=("generator", "async-generator"),
+    heard=["one"],
+    reason="failed",
+    error=ValueError,
+    said=text("""
     you > Bob: go (chat)
     Bob > you: one (chat)
-"""))
+"""),
+)
 def a_failure(handler):
     """What was said before it is heard."""
 
@@ -493,11 +561,17 @@ def a_failure(handler):
     return Broken(name="Bob"), Message("go")
 
 
-@scenario(kinds=SPEAKING, take=2, reason="stopped", heard=["0", "1"], said=text("""
+@scenario(
+    kinds=SPEAKING,
+    take=2,
+    reason="stopped",
+    heard=["0", "1"],
+    said=text("""
     you > Bob: go (chat)
     Bob > you: 0 (chat)
     Bob > you: 1 (chat)
-"""))
+"""),
+)
 def leaving_early(handler):
     """An endless speaker, of which the caller has heard enough."""
 
@@ -512,14 +586,18 @@ def leaving_early(handler):
     return Endless(name="Bob"), Message("go")
 
 
-@scenario(kinds=WAITING, heard=["heard p0 p1 p2"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["heard p0 p1 p2"],
+    said=text("""
     you > Bob: go (chat)
     Bob > Ann: tell me (query)
     Ann > Bob: p0 (inform)
     Ann > Bob: p1 (inform)
     Ann > Bob: p2 (inform)
     Bob > you: heard p0 p1 p2 (chat)
-"""))
+"""),
+)
 def streaming(handler):
     """Replies one by one."""
 
@@ -541,7 +619,10 @@ def streaming(handler):
     return Listener(name="Bob"), Message("go")
 
 
-@scenario(kinds=WAITING, heard=["2 of 3"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["2 of 3"],
+    said=text("""
     you > house: motion (request)
     house > A: motion (vote)
     house > B: motion (vote)
@@ -550,7 +631,8 @@ def streaming(handler):
     B > house: nay (inform)
     C > house: aye (inform)
     house > you: 2 of 3 (inform)
-"""))
+"""),
+)
 def a_vote(handler):
     """An intent of one's own, a typed message, a network that concludes."""
 
@@ -574,10 +656,14 @@ def a_vote(handler):
     return House(*members, name="house"), Message("motion", intent="request")
 
 
-@scenario(kinds=WAITING, heard=["6"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["6"],
+    said=text("""
     you > Bob: 1 2 3 (chat)
     Bob > you: 6 (chat)
-"""))
+"""),
+)
 def calling(handler):
     """A function called from a handler: plain, then a coroutine."""
 
@@ -594,7 +680,10 @@ def calling(handler):
     return Sums(name="Bob"), Message("1 2 3")
 
 
-@scenario(kinds=WAITING, heard=["done by 3"], said=text("""
+@scenario(
+    kinds=WAITING,
+    heard=["done by 3"],
+    said=text("""
     you > Bob: go (chat)
     Bob > worker: 1 (inform)
     Bob > worker: 2 (inform)
@@ -602,7 +691,8 @@ def calling(handler):
     Bob > worker: how many? (query)
     worker > Bob: 3 (inform)
     Bob > you: done by 3 (chat)
-"""))
+"""),
+)
 def a_question_after_what_was_told(handler):
     """Messages of one sender to one node keep their order: the question comes last."""
 

@@ -388,7 +388,7 @@ def test_a_file_can_import_its_neighbours_and_leaves_nothing_behind(llambdao, wr
 
 NEXT = """
 What next?
-  llambdao demo --model ollama:llama3.2    the same table, with a model on your own machine
+  llambdao demo --model ollama:llama3.2    the same, with a model on your machine
   llambdao chat FILE.py                    sit down at a network of your own
   llambdao --help                          all there is
 """

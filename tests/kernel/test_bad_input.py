@@ -1,9 +1,9 @@
 """Bad input: every misuse is told, with what was expected, what came, and what to do."""
 
 import pytest
+
 from drivers import every_driver
 from kinds import kinds
-
 from llambdao import (
     GroupChatNode,
     LimitReached,
@@ -194,7 +194,7 @@ def test_a_network_that_contains_itself():
     """A table at its own table: the relay to itself is found out."""
     table = MapperNode(Echo())
     table.join(table)
-    with pytest.raises(Exception) as caught:  # noqa: PT011, B017
+    with pytest.raises(Exception) as caught:
         list(table.receive("go", limits=Limits(messages=1000)))
     assert type(caught.value).__name__ in ("Deadlock", "LimitReached", "Misused")
 
@@ -204,7 +204,7 @@ def test_networks_that_contain_each_other():
     one, two = MapperNode(Echo()), MapperNode()
     one.join(two)
     two.join(one)
-    with pytest.raises(Exception) as caught:  # noqa: PT011, B017
+    with pytest.raises(Exception) as caught:
         list(one.receive("go", limits=Limits(messages=1000)))
     assert type(caught.value).__name__ in ("Deadlock", "LimitReached", "Misused")
 

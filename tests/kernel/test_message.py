@@ -21,7 +21,7 @@ class Motion(Message):
     """Known by the name of its class."""
 
     persona: str
-    tags: list[str] = []
+    tags: list[str] = []  # noqa: RUF012  # msgspec copies it for each message
 
 
 def test_content_stands_first_and_intent_has_two_spellings():
@@ -99,7 +99,7 @@ def test_subclasses_of_subclasses():
 
 
 def test_dict_has_plain_data_only():
-    """References for nodes, an id for what is answered, an ISO date."""
+    """Who says it by reference, all else by id or as plain data; blanks are left out."""
     ann = Node(name="Ann")
     when = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
     before = Message("before", id="m1")
@@ -128,6 +128,7 @@ def test_dict_has_plain_data_only():
         "weight": 1,
     }
     assert json.loads(message.json()) == message.dict()
+    assert Message("x").dict() == {"kind": "Message", "content": "x"}
 
 
 @pytest.mark.parametrize(
@@ -195,10 +196,9 @@ def test_a_date_without_a_zone_is_not_taken_for_one_with():
     """Timestamps are aware: a naive one from outside is refused, or read as UTC; never naive."""
     try:
         message = Message.parse('{"content": "x", "timestamp": "2030-01-02T03:04:05"}')
-    except BadMessage as error:
-        assert "timestamp" in str(error)
-    else:
-        assert message.timestamp.tzinfo is not None
+    except BadMessage:
+        return
+    assert message.timestamp.tzinfo is not None
 
 
 def test_parsed_metadata_is_read_only():
@@ -222,7 +222,7 @@ def test_messages_are_proper_fields_of_nodes():
 
     class Keeper(Node):
         last: Message | None = None
-        votes: list[Vote] = []
+        votes: list[Vote] = []  # noqa: RUF012  # pydantic copies it for each node
 
     message, vote = Message("x", id="m1"), Vote(aye=True)
     keeper = Keeper(last=message, votes=[vote])

@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 import pytest
+
 from drivers import every_driver
 from kinds import kinds
-
 from llambdao import MapperNode, Message, Misused, Node, NotPermitted, UnknownIntent, ask, intent
 
 CURATED = ("chat", "request", "query", "inform", "proxy", "step", "be", "do")

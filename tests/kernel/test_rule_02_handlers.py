@@ -1,11 +1,11 @@
-"""Rule 2: four kinds of handler, one meaning; what they may produce, and what they may not."""
+"""Rule 2: four kinds of handler, one meaning; what they may produce, and what not."""
 
 import pytest
+
 from drivers import every_driver
 from kinds import ALL, SPEAKING, kinds
-from transcript import lines
-
 from llambdao import Message, Node, sleep
+from transcript import lines
 
 
 class Peer(Node):
@@ -56,7 +56,7 @@ class AsyncGenerator(Node):
     ],
 )
 def test_four_kinds_of_handler(cls, contents, drive):
-    """Rule 2: plain function, generator, coroutine, async generator; what is returned is said last."""
+    """Rule 2: plain function, generator, coroutine, async generator: what is returned is said last."""
     outcome = drive(lambda: cls(name="Bob").receive("go"))
     assert lines(outcome.replies) == [f"Bob > you: {words} (chat)" for words in contents]
 
@@ -284,7 +284,7 @@ def test_the_error_of_a_returned_wait_fails_the_handler(handler, drive):
 def test_the_value_of_saying_something_is_none(handler, drive):
     """Rule 2: a reply waits for nothing, so its `yield` is None."""
 
-    class Peer_(Node):
+    class Sayer(Node):
         @handler
         def chat(self, message):
             values.append((yield "one"))
@@ -292,7 +292,7 @@ def test_the_value_of_saying_something_is_none(handler, drive):
             values.append((yield None))
 
     values = []
-    assert drive(lambda: Peer_().receive("go")).contents == ["one", "two"]
+    assert drive(lambda: Sayer().receive("go")).contents == ["one", "two"]
     assert values == [None, None, None]
 
 

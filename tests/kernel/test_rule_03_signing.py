@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+
 from clock import FakeClock
 from kinds import ALL, kinds
-
 from llambdao import MapperNode, Message, Node, Said, sleep, watch
 
 

@@ -4,9 +4,8 @@ from itertools import islice
 
 from drivers import every_driver
 from kinds import SPEAKING, kinds
-from transcript import Notebook, lines
-
 from llambdao import MapperNode, Message, Node, tell, watch
+from transcript import Notebook, lines
 
 
 class Peer(Node):

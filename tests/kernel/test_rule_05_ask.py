@@ -1,4 +1,4 @@
-"""Rule 5: `answer = yield peer.ask("...")` is the peer's last reply; what fails, fails at the `yield`."""
+"""Rule 5: `answer = yield peer.ask("...")` is the peer's last reply; failures come up there."""
 
 import asyncio
 import gc
@@ -6,11 +6,10 @@ import traceback
 import warnings
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
-from transcript import Notebook
-
 from llambdao import (
     Deadlock,
     Limits,
@@ -24,6 +23,7 @@ from llambdao import (
     ask,
     sleep,
 )
+from transcript import Notebook
 
 
 class Counter(Node):
@@ -52,7 +52,7 @@ class Broken(Node):
 class Slow(Node):
     """Answers after ten seconds."""
 
-    log: list = []
+    log: list
 
     def request(self, message):
         try:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from clock import START, FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
-
 from llambdao import (
     Deadlock,
     Message,

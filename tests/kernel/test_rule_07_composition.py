@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
-from transcript import lines
-
 from llambdao import MapperNode, Message, Node, sleep
+from transcript import lines
 
 
 class Sayer(Node):

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any, ClassVar
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
-
 from llambdao import Limits, Message, Node, all_of, sleep
 
 

@@ -1,15 +1,15 @@
-"""Rule 10: errors go to whoever waits; a failed turn undoes its assignments; nothing is only logged."""
+"""Rule 10: errors go to whoever waits; a failed turn is undone; nothing is only logged."""
 
 import asyncio
 from typing import Any
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
-from transcript import Notebook
-
 from llambdao import MapperNode, Message, Node, sleep, tell
+from transcript import Notebook
 
 
 class Broken(Node):
@@ -148,7 +148,7 @@ class Diary(Node):
     """Has fields to assign to."""
 
     page: int = 0
-    lines: list[str] = []
+    lines: list[str] = Field(default_factory=list)
     peer: Any = None
 
     def query(self, message):

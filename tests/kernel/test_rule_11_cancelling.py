@@ -5,12 +5,23 @@ import gc
 import warnings
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import SPEAKING, WAITING, kinds
+from llambdao import (
+    GroupChatNode,
+    LimitReached,
+    Limits,
+    MapperNode,
+    Message,
+    Node,
+    Pipeline,
+    all_of,
+    sleep,
+    watch,
+)
 from transcript import Notebook
-
-from llambdao import LimitReached, Limits, MapperNode, Message, Node, all_of, sleep, watch
 
 
 class Patient(Node):
@@ -320,7 +331,7 @@ def test_a_handler_that_speaks_while_it_is_closed_is_told_so(drive):
 
 @every_driver
 def test_an_observer_sees_each_cancelled_activation_end(drive):
-    """Rule 11 and 14: every activation that was delivered has an end; the conversation's is last."""
+    """Rule 11 and 14: every activation that began has an end; the conversation's is last."""
     log = Notebook()
 
     class Loud(Node):
@@ -394,6 +405,38 @@ def test_a_background_task_of_a_handler_is_not_left_running(drive):
             await asyncio.sleep(0)
             return "gone"
 
-    outcome = drive(lambda: Careless().receive("go", clock=FakeClock()))
+    careless = Careless()
+    outcome = drive(lambda: careless.receive("go", clock=FakeClock()))
     assert outcome.contents == ["gone"]
     assert LOG == ["Ann is over"]
+    assert careless.task.cancelled()
+
+
+@every_driver
+@pytest.mark.parametrize("around", [Pipeline, GroupChatNode, MapperNode])
+@kinds(*SPEAKING)
+def test_a_network_inside_a_network_is_cancelled_too(handler, around, drive):
+    """Rule 11: who relays to the one that is speaking is closed after it, and seen to end."""
+
+    class Speaker(Node):
+        @handler
+        def chat(self, message):
+            try:
+                yield "one"
+                yield "two"
+            finally:
+                LOG.append("speaker is over")
+
+    class Network(MapperNode):
+        @handler
+        def chat(self, message):
+            try:
+                yield self.relay(message)
+            finally:
+                LOG.append("network is over")
+
+    log, network = Notebook(), around(Network(Speaker(name="S"), name="N"), name="top")
+    outcome = drive(lambda: network.receive("go", observe=log), take=1)
+    assert outcome.contents == ["one"]
+    assert LOG == ["speaker is over", "network is over"]
+    assert [event.node.name for event in log.of("ended")] == ["S", "N", "top"]

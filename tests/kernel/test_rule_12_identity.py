@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import Field, SecretStr
 
-from llambdao import Address, MapperNode, Message, Node, NoAnswer, Ref, Unreachable
+from llambdao import Address, MapperNode, Message, NoAnswer, Node, Ref, Unreachable
 
 
 class Keeper(Node):

@@ -6,8 +6,8 @@ import tracemalloc
 from itertools import islice
 
 import pytest
-from kinds import kinds
 
+from kinds import kinds
 from llambdao import Limits, Message, Node, Ref, ask, tell, watch
 
 
@@ -68,13 +68,13 @@ def test_a_million_messages_are_flat_in_memory():
 def test_it_is_flat_for_every_kind_of_handler(handler):
     """Rule 13: tasks, futures and generators are let go of as well."""
 
-    class Any_(Node):
+    class Sayer(Node):
         @handler
         def inform(self, message):
             yield Message("again", intent="inform")
 
-    serve = Message("ping", sender=Any_(), intent="inform")
-    conversation = watch(Any_(), serve, limits=Limits(messages=10_000))
+    serve = Message("ping", sender=Sayer(), intent="inform")
+    conversation = watch(Sayer(), serve, limits=Limits(messages=10_000))
     kept, peak = growth(iter(conversation), 3_000, 3_000)
     assert kept < MOST_KEPT
     assert peak < MOST_USED

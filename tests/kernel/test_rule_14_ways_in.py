@@ -5,11 +5,10 @@ import gc
 from itertools import islice
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import ALL, SPEAKING, kinds
-from transcript import Notebook, lines
-
 from llambdao import (
     Delta,
     GroupChatNode,
@@ -23,6 +22,7 @@ from llambdao import (
     turns,
     watch,
 )
+from transcript import Notebook, lines
 
 
 class Peer(Node):

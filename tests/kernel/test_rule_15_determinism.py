@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
+
 from clock import FakeClock
 from drivers import DRIVERS, every_driver
 from kinds import ALL, KINDS, kinds
-from transcript import Notebook
-
 from llambdao import GroupChatNode, MapperNode, Message, Node, all_of, heard, sleep, turns
+from transcript import Notebook
 
 
 def program(handler):
@@ -50,9 +50,7 @@ def record(drive, handler):
     """All that can be seen of one run of the program."""
     log = Notebook()
     opening = Message("go", intent="request")
-    outcome = drive(
-        lambda: program(handler).receive(opening, clock=FakeClock(), observe=log)
-    )
+    outcome = drive(lambda: program(handler).receive(opening, clock=FakeClock(), observe=log))
     said = [(one.content, one.id, one.timestamp, one.intent) for one in outcome.replies]
     return said, log.said, [event.message.id for event in log.of("said")]
 

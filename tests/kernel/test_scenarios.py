@@ -1,13 +1,13 @@
 """Every scenario, with every kind of handler, on every driver: the identical transcript."""
 
 import pytest
+
 from clock import FakeClock
 from drivers import DRIVERS
 from kinds import KINDS
+from llambdao import LimitReached, watch
 from scenarios import SCENARIOS
 from transcript import Notebook, lines
-
-from llambdao import LimitReached, watch
 
 CASES = [
     pytest.param(one, KINDS[kind], drive, id=f"{one.name}-{kind}-{driver}")
@@ -72,8 +72,10 @@ def test_ids_and_times_are_the_same_whatever_the_kind_and_driver(scenario):
             node, message = scenario.build(KINDS[kind])
             log = Notebook()
             given = options(scenario, observe=log)
-            drive(lambda node=node, message=message, given=given: node.receive(message, **given),
-                  take=scenario.take)
+            drive(
+                lambda node=node, message=message, given=given: node.receive(message, **given),
+                take=scenario.take,
+            )
             said = [(e.message.id, e.message.timestamp) for e in log.of("said")]
             seen[kind, driver] = (said, log.course)
     expected = seen[scenario.kinds[0], "plain"]

@@ -1,10 +1,10 @@
 """`GroupChatNode`: each utterance reaches everybody else once, breadth first, and it ends."""
 
 import pytest
+
 from clock import FakeClock
 from drivers import every_driver
 from kinds import ALL, SPEAKING, kinds
-
 from llambdao import (
     GroupChatNode,
     MapperNode,
@@ -156,7 +156,11 @@ def test_heard_stops_with_the_word(drive):
 
     class Talker(Node):
         def chat(self, message):
-            yield f"{self.name} is DONE" if message.content.startswith("A") else f"{self.name} goes on"
+            yield (
+                f"{self.name} is DONE"
+                if message.content.startswith("A")
+                else f"{self.name} goes on"
+            )
 
     table = GroupChatNode(*sages("ABC", Talker), until=heard("done"))
     outcome = drive(lambda: table.receive("go"))
@@ -268,7 +272,9 @@ def test_who_thinks_longer_speaks_later(drive):
                 yield sleep(self.seconds)
                 yield self.name
 
-    table = GroupChatNode(Thinker(name="A", seconds=2), Thinker(name="B"), Thinker(name="C", seconds=1))
+    table = GroupChatNode(
+        Thinker(name="A", seconds=2), Thinker(name="B"), Thinker(name="C", seconds=1)
+    )
     outcome = drive(lambda: table.receive("go", clock=FakeClock()))
     assert outcome.contents == ["B", "C", "A"]
 

@@ -1,22 +1,22 @@
 """`MapperNode`: what it is told goes to all its members; what they answer comes back."""
 
 import pytest
+
 from drivers import every_driver
 from kinds import kinds
-from transcript import lines
-
 from llambdao import (
     Address,
     GroupChatNode,
     MapperNode,
     Message,
-    Node,
     NoAnswer,
+    Node,
     NotPermitted,
     UnknownIntent,
     ask,
     intent,
 )
+from transcript import lines
 
 RELAYED = ("chat", "request", "query", "inform", "proxy", "step", "do")
 

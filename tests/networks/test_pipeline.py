@@ -1,11 +1,11 @@
 """`Pipeline`: each stage works on what the one before it answered."""
 
 import pytest
+
 from drivers import every_driver
 from kinds import ALL, kinds
-from transcript import lines
-
 from llambdao import Message, NoAnswer, Node, Pipeline, UnknownIntent
+from transcript import lines
 
 
 class Add(Node):

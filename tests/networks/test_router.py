@@ -1,10 +1,10 @@
 """`Router`: sends each message to the one member it is for."""
 
 import pytest
-from drivers import every_driver
-from transcript import lines
 
+from drivers import every_driver
 from llambdao import Message, Node, Router, Unreachable
+from transcript import lines
 
 
 class Desk(Node):

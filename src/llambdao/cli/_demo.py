@@ -26,7 +26,7 @@ QUESTION = "What is the purpose of life?"
 
 NEXT = """
 What next?
-  llambdao demo --model ollama:llama3.2    the same table, with a model on your own machine
+  llambdao demo --model ollama:llama3.2    the same, with a model on your machine
   llambdao chat FILE.py                    sit down at a network of your own
   llambdao --help                          all there is"""
 

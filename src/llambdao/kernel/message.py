@@ -233,7 +233,9 @@ class Message(Struct, metaclass=MessageMeta):
             try:
                 data = msgspec.json.decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise BadMessage(f"expected a message as JSON, which this is not: {error}") from error
+                raise BadMessage(
+                    f"expected a message as JSON, which this is not: {error}"
+                ) from error
         if not isinstance(data, Mapping):
             raise BadMessage(f"expected a message, an object with fields, but got {data!r:.80}")
         given = {name: value for name, value in data.items() if value is not None}
@@ -278,7 +280,9 @@ class Message(Struct, metaclass=MessageMeta):
         if not own:
             own = [info for info in msgspec.structs.fields(cls) if info.name == "content"]
         fields: list[Any] = [
-            (i.name, i.type) if i.required or i.name == "content" else (i.name, i.type, i.default)
+            (i.name, i.type)
+            if i.required or i.name == "content"
+            else (i.name, i.type, i.default)
             if i.default is not msgspec.NODEFAULT
             else (i.name, i.type, field(default_factory=cast(Any, i.default_factory)))
             for i in own

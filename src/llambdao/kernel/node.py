@@ -133,7 +133,9 @@ class Node(BaseModel):
     ['HELLO']
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", ignored_types=(Inherited,))
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", ignored_types=(Inherited,)
+    )
     __slots__ = ("_edges", "_id", "_undo")
 
     Edge: ClassVar[type[Edge]] = Edge

@@ -360,5 +360,3 @@ async def _idle_on_loop(scheduler: Scheduler, tasks: Any) -> None:
     else:
         scheduler.sleep(max(0.0, (due - scheduler.now()) / 1e9))
     scheduler.tick()
-
-

@@ -453,9 +453,7 @@ class Scheduler(Struct, eq=False):
     def delegate(self, handler: Any, wait: Any, asker: Activation) -> Activation:
         """Let another handler of the same node handle the same message next."""
         node, message, place = asker.node, asker.message, asker.place
-        act = Activation(
-            node, message, handler, wait, asker.hearer, place, asker, asker.depth + 1
-        )
+        act = Activation(node, message, handler, wait, asker.hearer, place, asker, asker.depth + 1)
         self.stack.append(act)
         return act
 

@@ -624,7 +624,9 @@ class AnyOf(Composite):
 
 def together(errors: list[BaseException], what: str) -> BaseException:
     """One error as it is, several as a group."""
-    return errors[0] if len(errors) == 1 else BaseExceptionGroup(f"several failed in {what}", errors)
+    return (
+        errors[0] if len(errors) == 1 else BaseExceptionGroup(f"several failed in {what}", errors)
+    )
 
 
 def _text(words: Any) -> Any:

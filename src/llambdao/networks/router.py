@@ -49,8 +49,10 @@ class Router(MapperNode):
 
     def route(self, message: Message) -> Node:
         """The member this message is for; `Unreachable` if there is none."""
-        chosen = _mentioned(message, self.members) if self.choose is None else self.choose(
-            message, self.members
+        chosen = (
+            _mentioned(message, self.members)
+            if self.choose is None
+            else self.choose(message, self.members)
         )
         if isinstance(chosen, str):
             chosen = next((m for m in self.members if str(m) == chosen), chosen)

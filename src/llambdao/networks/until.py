@@ -135,5 +135,7 @@ def _parts(one: Until, other: Until, kind: type[Combined]) -> tuple[Until, ...]:
     if not isinstance(other, Until):
         raise Misused(f"expected another condition, such as turns(8), but got {other!r:.80}")
     return tuple(
-        part for c in (one, other) for part in (c.parts if type(c) is kind else (c,))  # type: ignore[attr-defined]
+        part
+        for c in (one, other)
+        for part in (c.parts if type(c) is kind else (c,))  # type: ignore[attr-defined]
     )

@@ -160,7 +160,7 @@ def phrases(text: str, turned: bool = True) -> list[str]:
     >>> phrases("What is the purpose of my life in a big city?")[:2]
     ['the purpose of your life', 'a big city']
     >>> phrases("Well, why not?")
-    ['“Well, why not”']
+    ['“why not”']
     """
     tokens = WORDS.findall(text)
     found: dict[str, int] = {}
@@ -205,9 +205,22 @@ def _noun(tokens: list[str], place: int) -> list[str]:
     return noun if noun and noun[-1].lower() not in ADJECTIVES else []
 
 
+OPENING = re.compile(
+    r"(?:@\S+|(?:well|so|and|but|yes|no|oh|ah|maybe|perhaps|because)\b,?|that\b"
+    r"|i (?:do not |don['’]t )?(?:think|believe|feel|guess|suppose|say|mean|would say)\b"  # noqa: RUF001
+    r"|it(?:['’]s| is| was)\b|to me\b,?)\s+",  # noqa: RUF001
+    re.IGNORECASE,
+)
+
+
 def _own_words(text: str) -> str:
-    """The first words of a text, in quotation marks."""
-    words = re.split(r"[.!?;:\n]", text.strip())[0].split() or text.split()
+    """What somebody quotes, else the first words of the text, in quotation marks."""
+    if quoted := re.search("“([^“”]+)”", text):
+        return f"“{quoted[1]}”"
+    rest = text.strip()
+    while opening := OPENING.match(rest):
+        rest = rest[opening.end() :]
+    words = re.split(r"[.!?;:\n]", rest)[0].split() or rest.split() or text.split()
     shown = " ".join(words[:7]).strip("\"'“”‘’,.;:!? ")  # noqa: RUF001
     return f"“{shown or text.strip()[:20]}”"
 

@@ -1,0 +1,1 @@
+"""The kernel measured beside bare generators and beside other libraries."""

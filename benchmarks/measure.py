@@ -1,0 +1,224 @@
+"""One measurement: `python -m benchmarks.measure SYSTEM WORKLOAD`, always in a fresh process.
+
+Prints JSON: for each point the value and the floor's, measured before and after it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import resource
+import site
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks import floor
+from benchmarks.workloads import POINTS, Point
+
+BUDGET = 0.15  # CPU seconds of timed work that are enough for one value
+ENOUGH = 500  # timed steps that are enough too
+PATIENCE = 2.0  # wall seconds after which one timed step is enough too
+
+
+def time_of(module: ModuleType, case: str, n: int | None) -> float:
+    """The median CPU time per unit in microseconds."""
+    gc.collect()
+    work = getattr(module, case)(*(() if n is None else (n,)))
+    began, spent, values = time.perf_counter(), 0.0, []
+    warm = False
+    try:
+        next(work)  # what comes before the first yield is preparation
+        while not values or (
+            time.perf_counter() - began < PATIENCE
+            and len(values) < ENOUGH
+            and (spent < BUDGET or len(values) < 5)
+        ):
+            start = time.process_time()
+            units = next(work)
+            taken = time.process_time() - start
+            if units and (warm or taken > PATIENCE / 2):
+                values.append(max(taken - clock_reading(), 0.0) / units * 1e6)
+                spent += taken
+            warm = warm or bool(units)
+    finally:
+        work.close()
+    return statistics.median(values)
+
+
+@cache
+def clock_reading() -> float:
+    """What the clock itself costs in one timed step, in seconds."""
+    steps = []
+    for _ in range(1_001):
+        start = time.process_time()
+        steps.append(time.process_time() - start)
+    return statistics.median(steps)
+
+
+def idle_time(module: ModuleType, case: str, n: int | None) -> float:
+    """The CPU time of making one idle node, in microseconds."""
+    gc.collect()
+    start = time.process_time()
+    nodes = getattr(module, case)(n)
+    taken = time.process_time() - start
+    del nodes
+    return taken / (n or 1) * 1e6
+
+
+def idle_bytes(module: ModuleType, case: str, n: int | None) -> float:
+    """The memory of one idle node, as the allocator counts it."""
+    getattr(module, case)(100)
+    gc.collect()
+    tracemalloc.start()
+    nodes = getattr(module, case)(n)
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del nodes
+    return taken / (n or 1)
+
+
+def idle_resident(module: ModuleType, case: str, n: int | None) -> float:
+    """The memory of one idle node, as the operating system counts it."""
+    gc.collect()
+    before = resident()
+    nodes = getattr(module, case)(n)
+    taken = resident() - before
+    del nodes
+    return taken / (n or 1)
+
+
+def resident() -> int:
+    """The resident memory of this process in bytes (0 where there is no /proc)."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def peak(module: ModuleType, case: str, n: int | None) -> float:
+    """The most memory held at any time of one step, by unit of work."""
+    work = getattr(module, case)(n)
+    next(work)
+    gc.collect()
+    tracemalloc.start()
+    units = next(work)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    work.close()
+    return taken / units
+
+
+def encoded(module: ModuleType, case: str, n: int | None) -> float:
+    """The size of what a case encodes."""
+    return len(getattr(module, case)(n))
+
+
+def import_time(module: ModuleType, case: str, n: int | None) -> float:
+    """CPU milliseconds of an import in a fresh interpreter; the floor's is a bare interpreter."""
+    name = getattr(module, "IMPORT", None)
+    return interpreter(f"import {name}") - interpreter("pass") if name else interpreter("pass")
+
+
+def interpreter(code: str) -> float:
+    """CPU milliseconds of a fresh interpreter that runs `code`, the median of five."""
+    values = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-I", "-c", code], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        values.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(values) * 1e3
+
+
+NOT_COUNTED = {"pip", "setuptools", "wheel"}
+
+
+def packages(module: ModuleType, case: str, n: int | None) -> float:
+    """How many packages its environment holds."""
+    names = {found.name for found in importlib.metadata.distributions(path=site.getsitepackages())}
+    return len(names - NOT_COUNTED)
+
+
+def size(module: ModuleType, case: str, n: int | None) -> float:
+    """The megabytes its environment holds, compiled files included."""
+    total = 0
+    for place in site.getsitepackages():
+        for part in Path(place).iterdir():
+            if part.name.split("-")[0] in NOT_COUNTED | {"_distutils_hack", "pkg_resources"}:
+                continue
+            files = part.rglob("*") if part.is_dir() else [part]
+            total += sum(file.stat().st_size for file in files if file.is_file())
+    return total / 1e6
+
+
+MEASURES: dict[str, Callable[[ModuleType, str, int | None], float]] = {
+    "time": time_of,
+    "idle": idle_time,
+    "bytes": idle_bytes,
+    "resident": idle_resident,
+    "peak": peak,
+    "encoded": encoded,
+    "import": import_time,
+    "packages": packages,
+    "size": size,
+}
+REPEATED = ("time", "import")  # whose floor drifts, so that it is measured before and after
+
+
+def value(module: ModuleType, point: Point, case: str) -> float | str | None:
+    """One value; the name of the error if it fails; None if the system has no such case."""
+    if point.case and not hasattr(module, case):
+        return None
+    n, most = point.n, getattr(module, "MOST", {}).get(case)
+    idle = case == "idle"
+    if n and most and n > most:
+        if not idle:
+            return None
+        n = most
+    how = "idle" if idle and point.how == "time" else point.how
+    try:
+        return MEASURES[how](module, case, n)
+    except Exception as error:
+        if os.environ.get("BENCH_DEBUG"):
+            raise
+        return type(error).__name__
+
+
+def measure(system: str, workload: str, quick: bool = False) -> dict[str, Any]:
+    """All points of a workload in one system, each with the floor on both sides."""
+    name = "benchmarks.ours" if system == "llambdao" else f"benchmarks.peers.{system}"
+    module = importlib.import_module(name)
+    results: dict[str, Any] = {}
+    known: dict[tuple[str, int | None, str], tuple[float | str | None, list[float]]] = {}
+    for point in POINTS:
+        case, floor_case = point.case_of(system), point.case_of("floor")
+        if point.workload != workload or case == "-" or (quick and not point.quick):
+            continue
+        same = (f"{case} {floor_case}", point.n, point.how)
+        if same not in known:
+            floors = [] if floor_case == "-" else [value(floor, point, floor_case)]
+            mine = value(module, point, case)
+            if floors and point.how in REPEATED:
+                floors.append(value(floor, point, floor_case))
+            known[same] = mine, [one for one in floors if isinstance(one, float)]
+        mine, measured = known[same]
+        if mine is not None:
+            results[point.key] = {"value": mine, "floor": measured}
+    return results
+
+
+if __name__ == "__main__":
+    if quick := "--quick" in sys.argv:
+        BUDGET, PATIENCE = 0.05, 0.5
+    print(json.dumps(measure(sys.argv[1], sys.argv[2], quick)), flush=True)
+    os._exit(0)  # without waiting for the threads of peers

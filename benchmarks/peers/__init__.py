@@ -1,0 +1,1 @@
+"""The same workloads in other libraries, one module each, named after the library."""

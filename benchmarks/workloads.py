@@ -1,0 +1,152 @@
+"""What is measured: every point of every workload, its floor, and the goal it has to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+How = Literal["time", "bytes", "resident", "peak", "encoded", "import", "packages", "size"]
+
+UNITS: dict[How, str] = {
+    "time": "us",
+    "bytes": "B",
+    "resident": "B",
+    "peak": "B",
+    "encoded": "B",
+    "import": "ms",
+    "packages": "",
+    "size": "MB",
+}
+
+TITLES = {
+    "W1": "one question, one answer",
+    "W2": "1,000 replies to one message",
+    "W3": "n children, each answers",
+    "W4": "group chat of 8, 1,000 utterances",
+    "W5": "through n nested networks",
+    "W6": "idle nodes",
+    "W7": "each message answers the one before",
+    "import": "import and weight",
+    "blocks": "building blocks",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of the table: a case of ours, the same case in peers, its floor, and its goals."""
+
+    workload: str
+    label: str
+    case: str
+    n: int | None = None
+    how: How = "time"
+    floor: str = ""  # the floor's case, if it has another name; "-": no floor
+    peer: str = ""  # the peers' case, if it has another name; "-": nothing to compare
+    floor_x: float | None = None  # at most so many times the floor
+    at_most: float | None = None  # at most so much
+    beside: dict[str, float] = field(default_factory=dict)  # at most this part of a peer's
+    grows: tuple[int, float] | None = None  # at most this many times the value at that n
+    quick: bool = True
+
+    @property
+    def key(self) -> str:
+        """What this row is called, in tables and in JSON."""
+        return f"{self.workload} {self.label}" + ("" if self.n is None else f", n = {self.n:,}")
+
+    def case_of(self, system: str) -> str:
+        """The name of this point's case in a system's module ("-": none)."""
+        other = {"llambdao": "", "floor": self.floor}.get(system, self.peer)
+        return other or self.case
+
+
+def series(
+    sizes: tuple[int, ...], workload: str, label: str, case: str, **goals: object
+) -> list[Point]:
+    """The same point at several sizes; growth is asked of the largest that the table names."""
+    return [
+        Point(workload, label, case, n, quick=n <= 1_000, **goals)  # type: ignore[arg-type]
+        for n in sizes
+    ]
+
+
+TEN_TO_TEN_THOUSAND = (10, 100, 1_000, 10_000)
+W1_PEERS = {"thespian": 1 / 2, "llegos": 1 / 12, "autogen_core": 1 / 35}
+
+POINTS: list[Point] = [
+    Point("W1", "from outside", "ask_outside", floor_x=6, beside=W1_PEERS),
+    Point(
+        "W1",
+        "inside a handler",
+        "ask_inside",
+        floor="ask_outside",
+        peer="ask_outside",
+        floor_x=6,
+        beside=W1_PEERS,
+    ),
+    Point("W2", "per reply", "stream", floor_x=2.5, beside={"pykka": 1 / 2}),
+    Point("W2", "per reply, plain str", "stream_str", floor="stream", peer="stream", floor_x=2.5),
+    Point("W2", "first reply", "first", floor_x=6),
+    *series(
+        TEN_TO_TEN_THOUSAND,
+        "W3",
+        "relay, per child",
+        "relay",
+        floor="fan",
+        peer="fan",
+        floor_x=5,
+        beside={"thespian": 1 / 2},
+        grows=(100, 1.5),
+    ),
+    *series(
+        TEN_TO_TEN_THOUSAND,
+        "W3",
+        "ask all, per child",
+        "ask_all",
+        floor="fan",
+        peer="fan",
+        floor_x=12,
+        beside={"thespian": 1 / 2},
+        grows=(100, 1.5),
+    ),
+    Point(
+        "W4",
+        "per delivery, beside a bare group",
+        "group_chat",
+        floor_x=8,
+        beside={"pykka": 2 / 3},
+    ),
+    Point("W4", "per delivery, beside bare calls", "group_chat", floor="deliveries"),
+    *series(TEN_TO_TEN_THOUSAND, "W5", "per relaying hop", "hops", at_most=1.5, grows=(100, 2)),
+    *series(
+        TEN_TO_TEN_THOUSAND,
+        "W5",
+        "per nested ask",
+        "nested_asks",
+        at_most=10,
+        grows=(100, 2),
+    ),
+    Point("W6", "created", "idle", 1_000_000, at_most=4, quick=False),
+    Point("W6", "memory each", "idle", 100_000, "bytes", at_most=517),
+    Point("W6", "resident each", "idle", 1_000_000, "resident", peer="-", quick=False),
+    *series((1_000, 10_000, 100_000, 1_000_000), "W7", "per message", "thread", grows=(1_000, 2)),
+    *series(
+        (1_000, 10_000, 100_000),
+        "W7",
+        "memory per message",
+        "thread",
+        how="peak",
+        floor="-",
+        grows=(1_000, 2),
+    ),
+    *series((1_000, 100_000), "W7", "last message, encoded", "encoded", how="encoded", at_most=300),
+    Point("import", "time", "", how="import", beside={"autogen_core": 1}),
+    Point("import", "packages", "", how="packages", floor="-", at_most=8),
+    Point("import", "installed", "", how="size", floor="-", at_most=15),
+    Point("blocks", "a message", "make_message", peer="-"),
+    Point("blocks", "a reply", "make_reply", floor="make_message", peer="-"),
+    Point("blocks", "an id, written out (floor: uuid4)", "make_id", peer="-"),
+    Point("blocks", "to JSON (floor: json)", "to_json", peer="-"),
+    Point("blocks", "from JSON (floor: json)", "from_json", peer="-"),
+    Point("blocks", "a node", "idle", 10_000, peer="-"),
+    Point("blocks", "an edge", "make_edge", peer="-"),
+]
