@@ -5,6 +5,8 @@ of its script; nodes speak only to later ones, so that every script comes to its
 nodes of it, each with a handler of the kind that is chosen for it.
 """
 
+from contextlib import suppress
+
 from hypothesis import strategies as st
 
 from kinds import ALL, KINDS, SPEAKING
@@ -93,39 +95,38 @@ def programs_with_kinds(draw, most=5):
     return program, tuple(kinds)
 
 
+def fail(self, message, what):
+    """Fail, if it is to, at messages of odd length."""
+    if what and len(message.content) % 2:
+        raise ZeroDivisionError(self.name)
+
+
+STEPS = {
+    "say": lambda self, nodes, what: f"{what} by {self.name}",
+    "name": lambda self, nodes, what: Message(what, intent="inform"),
+    "list": lambda self, nodes, what: list(what),
+    "sleep": lambda self, nodes, what: sleep(what),
+    "ask": lambda self, nodes, what: nodes[what].ask("a?", intent="chat"),
+    "every": lambda self, nodes, what: nodes[what].ask("every?", intent="chat", every=True),
+    "patience": lambda self, nodes, what: nodes[what].ask("soon?", intent="chat", timeout=2),
+    "tell": lambda self, nodes, what: nodes[what].tell("told"),
+    "all": lambda self, nodes, what: all_of(*(nodes[one].ask("all?", "chat") for one in what)),
+    "any": lambda self, nodes, what: any_of(*(nodes[one].ask("any?", "chat") for one in what)),
+    "stream": lambda self, nodes, what: nodes[what].stream("go on", intent="chat"),
+}
+"""What each step yields."""
+
+
 def script_of(steps, nodes):
-    """A script that does these steps."""
+    """A script that does these steps; silence does not stop it."""
 
     def script(self, message):
         for word, what in steps:
-            try:
-                if word == "say":
-                    yield f"{what} by {self.name}"
-                elif word == "name":
-                    yield Message(what, intent="inform")
-                elif word == "list":
-                    yield list(what)
-                elif word == "sleep":
-                    yield sleep(what)
-                elif word == "fail":
-                    if what and len(message.content) % 2:
-                        raise ZeroDivisionError(self.name)
-                elif word == "ask":
-                    yield nodes[what].ask("a?", intent="chat")
-                elif word == "every":
-                    yield nodes[what].ask("every?", intent="chat", every=True)
-                elif word == "patience":
-                    yield nodes[what].ask("soon?", intent="chat", timeout=2)
-                elif word == "tell":
-                    yield nodes[what].tell("told")
-                elif word == "all":
-                    yield all_of(*(nodes[one].ask("all?", intent="chat") for one in what))
-                elif word == "any":
-                    yield any_of(*(nodes[one].ask("any?", intent="chat") for one in what))
-                elif word == "stream":
-                    yield nodes[what].stream("go on", intent="chat")
-            except NoAnswer:
+            if word == "fail":
+                fail(self, message, what)
                 continue
+            with suppress(NoAnswer):
+                yield STEPS[word](self, nodes, what)
 
     return script
 

@@ -56,7 +56,7 @@ class AsyncGenerator(Node):
     ],
 )
 def test_four_kinds_of_handler(cls, contents, drive):
-    """Rule 2: plain function, generator, coroutine, async generator: what is returned is said last."""
+    """Rule 2: function, generator, coroutine, async generator: what is returned is said last."""
     outcome = drive(lambda: cls(name="Bob").receive("go"))
     assert lines(outcome.replies) == [f"Bob > you: {words} (chat)" for words in contents]
 
@@ -94,7 +94,7 @@ def _generator(*said):
 @pytest.mark.parametrize("many", [_list, _tuple, _generator])
 @pytest.mark.parametrize("kind", ["returned", "yielded", "coroutine", "async generator"])
 def test_lists_tuples_and_generators_are_said_one_by_one(many, kind, drive):
-    """Rule 2: of `str` and `Message`, in order, wherever they are produced; what is empty is silent."""
+    """Rule 2: of `str` and `Message`, in order, wherever they come from; empty ones are silent."""
 
     class Returned(Node):
         def chat(self, message):

@@ -17,7 +17,7 @@ def replies(node, message="go", **options):
 @kinds(*ALL)
 @pytest.mark.parametrize("words", ["hi", Message("hi")], ids=["str", "Message"])
 def test_blanks_are_filled_when_it_is_said(handler, words):
-    """Rule 3: sender, receiver, what it answers, intent, time and id; of words and messages alike."""
+    """Rule 3: sender, receiver, what it answers, intent, time, id; of words and messages alike."""
 
     class Peer(Node):
         @handler
@@ -81,7 +81,7 @@ def test_ids_have_a_fixed_length_and_sort_by_time():
 
 
 def test_the_same_program_and_clock_give_the_same_ids():
-    """Rule 3 and 15: the id comes from the time and a counter, so it is the same again at replay."""
+    """Rule 3 and 15: the id comes from the time and a counter, so it is the same at replay."""
 
     class Peer(Node):
         def chat(self, message):

@@ -227,7 +227,7 @@ def test_request_and_query_messages_are_questions(drive):
 
 @every_driver
 def test_every_other_intent_tells(drive):
-    """Rule 5: a yielded `Message` to a peer of any other intent tells; its value is None at once."""
+    """Rule 5: a yielded `Message` to a peer of any other intent tells: its value is None."""
 
     class Peer(Node):
         def chat(self, message):
@@ -459,7 +459,7 @@ def test_asks_in_a_task_group(drive):
 
 @every_driver
 def test_a_failing_ask_in_a_task_group_cancels_the_others(drive):
-    """Rule 5: in a task group the first failure cancels the other asks, and their peers clean up."""
+    """Rule 5: in a task group the first failure cancels the other asks; their peers clean up."""
 
     class Asker(Node):
         async def chat(self, message):
@@ -483,7 +483,7 @@ def test_a_failing_ask_in_a_task_group_cancels_the_others(drive):
 
 @every_driver
 def test_asking_a_message_sends_a_fresh_copy(drive):
-    """Rule 5: `peer.ask(a_message, intent=...)` asks with a copy: its class and fields, a new id."""
+    """Rule 5: `peer.ask(a_message, intent=...)` asks with a copy: same class and fields, new id."""
 
     class Motion(Message, kind="rule5.Motion"):
         persona: str

@@ -24,7 +24,7 @@ from llambdao import (
 
 
 class Peer(Node):
-    """Begins, sleeps so many seconds, answers or fails, and always cleans up; writes it all down."""
+    """Begins, sleeps so many seconds, answers or fails, and cleans up; writes it all down."""
 
     log: Any
     seconds: float = 0
@@ -504,9 +504,8 @@ def test_a_stream_in_an_async_for(drive):
 
     class Asker(Node):
         async def chat(self, message):
-            heard = []
-            async for reply in teller.stream("?", intent="query"):
-                heard.append(f"{reply.content}/{len(teller.log)}")
+            stream = teller.stream("?", intent="query")
+            heard = [f"{reply.content}/{len(teller.log)}" async for reply in stream]
             return ", ".join(heard)
 
     teller = Teller(log=[])

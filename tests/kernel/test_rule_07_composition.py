@@ -26,7 +26,7 @@ class Sayer(Node):
 @every_driver
 @kinds(*WAITING)
 def test_a_network_relays_by_a_wait(handler, drive):
-    """Rule 7: `yield self.relay(message)`; the members' replies are theirs, and come as they are."""
+    """Rule 7: `yield self.relay(message)`; the members' replies come as they are."""
 
     class Network(MapperNode):
         @handler

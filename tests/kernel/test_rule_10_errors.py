@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from clock import FakeClock
 from drivers import every_driver

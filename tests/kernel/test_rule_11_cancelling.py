@@ -402,7 +402,7 @@ def test_a_background_task_of_a_handler_is_not_left_running(drive):
                 await Patient(name="Ann").ask("?")
 
             self.task = asyncio.create_task(forget())
-            await asyncio.sleep(0)
+            await sleep(1)
             return "gone"
 
     careless = Careless()

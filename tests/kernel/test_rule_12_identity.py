@@ -144,7 +144,7 @@ def test_no_ancestry():
 
 
 def test_state_is_the_snapshot_of_the_declared_fields():
-    """Rule 12: nodes in it by address; secrets and excluded fields never; nor what is undeclared."""
+    """Rule 12: nodes in it by address; secrets, excluded and undeclared things never."""
     ann = keeper()
     state = ann.state()
     assert state["password"] == "hunter2"

@@ -1,7 +1,6 @@
 """Rule 14: receive, ask, tell, watch, from outside; and observing, which changes nothing."""
 
 import asyncio
-import gc
 from itertools import islice
 
 import pytest
@@ -91,8 +90,7 @@ def test_a_conversation_is_iterated_once():
 def test_a_conversation_never_iterated_warns():
     """Rule 14: `node.receive(...)` alone does nothing, and says what was meant."""
     with pytest.warns(RuntimeWarning, match="tell"):
-        Peer().receive("go")
-        gc.collect()
+        Peer().receive("go").reason  # noqa: B018  # it is looked at, but not iterated
 
 
 def test_ask_returns_the_answer():

@@ -14,12 +14,13 @@ __all__ = [
     "GENERATOR",
     "GUARDED",
     "PLAIN",
+    "SPEAKER",
     "TABLES",
     "find_handler",
 ]
 
-PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR, GUARDED = range(5)
-"""The four kinds of handler, and the one that takes a permission."""
+PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR, GUARDED, SPEAKER = range(6)
+"""The four kinds of handler, the one that takes a permission, and generators that return nothing."""
 
 TABLES: dict[type, Any] = {}
 """The handlers of every class of nodes, by intent; each class enters its own when it is made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, dataclass_transform
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import force_setattr
 
 from llambdao.kernel.errors import BadMessage, DuplicateKind, Said, UnknownKind
 from llambdao.kernel.turn import current
@@ -24,6 +24,14 @@ __all__ = ["Address", "Delta", "Message", "Ref"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The metadata of a message that has none; shared, read-only, and seen by the garbage collector."""
+
+
+Data = dict[str, Any]
+"""Plain data, under a name that a method called `dict` does not hide."""
+
+# To type checkers a message is no Struct (see `Frozen`), which is all they would let these take.
+fields_of: Callable[[Any], tuple[msgspec.structs.FieldInfo, ...]] = msgspec.structs.fields
+replace: Callable[..., Any] = msgspec.structs.replace
 
 
 class Address(Struct, frozen=True, eq=False):
@@ -83,34 +91,56 @@ KINDS: WeakValueDictionary[str, type[Message]] = WeakValueDictionary()
 """Every class of message by its kind: how one that comes over a wire finds its class again."""
 
 
-@dataclass_transform(field_specifiers=(field,), frozen_default=True, kw_only_default=True)
-class MessageMeta(type(Struct)):  # type: ignore[misc]  # msgspec exports no name for it
-    """Makes a message class's own fields keyword-only, and the class known by its kind."""
+if TYPE_CHECKING:
+    # What type checkers see: its own fields by position, those of a subclass by keyword. A Struct
+    # is to them a transform of its own, which would say otherwise.
+    @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+    class MessageMeta(type):
+        """Makes a message class's own fields keyword-only, and the class known by its kind."""
 
-    def __new__(
-        mcs,
-        name: str,
-        bases: tuple[type, ...],
-        namespace: dict[str, Any],
-        *,
-        kind: str | None = None,
-        **config: Any,
-    ) -> Any:
-        if any(isinstance(base, MessageMeta) for base in bases):
-            config.setdefault("kw_only", True)
-        cls = super().__new__(mcs, name, bases, namespace, eq=False, **config)
-        cls.kind = kind = kind or name
-        known = KINDS.get(kind)
-        if known is not None and known.__module__ != cls.__module__:
-            raise DuplicateKind(
-                f"{cls.__module__}.{name} and {known.__module__}.{known.__qualname__} both are"
-                f" messages of kind {kind!r}; give one another: class {name}(Message, kind='...')"
-            )
-        KINDS[kind] = cls
-        return cls
+    class Frozen:
+        """A Struct, and what is written in a message: `_name` for each `name` that ink fills."""
+
+        __struct_fields__: ClassVar[tuple[str, ...]]
+        _intent: str | None
+        _action: str | None
+        _sender: Any
+        _to: Any
+        _reply_to: Any
+
+        def __init_subclass__(cls, *, kind: str | None = None, **config: Any) -> None: ...
+
+else:
+    Frozen = Struct
+
+    class MessageMeta(type(Struct)):
+        """Makes a message class's own fields keyword-only, and the class known by its kind."""
+
+        def __new__(
+            mcs,
+            name: str,
+            bases: tuple[type, ...],
+            namespace: dict[str, Any],
+            *,
+            kind: str | None = None,
+            **config: Any,
+        ) -> Any:
+            if any(isinstance(base, MessageMeta) for base in bases):
+                config.setdefault("kw_only", True)
+            cls = super().__new__(mcs, name, bases, namespace, eq=False, **config)
+            cls.kind = kind = kind or name
+            known = KINDS.get(kind)
+            if known is not None and known.__module__ != cls.__module__:
+                raise DuplicateKind(
+                    f"{cls.__module__}.{name} and {known.__module__}.{known.__qualname__} both are"
+                    f" messages of kind {kind!r}; give one another:"
+                    f" class {name}(Message, kind='...')"
+                )
+            KINDS[kind] = cls
+            return cls
 
 
-class Message(Struct, metaclass=MessageMeta):
+class Message(Frozen, metaclass=MessageMeta, kw_only=False):
     """One thing said: `content`, with an `intent` that names the handler it is for.
 
     Blanks are filled when it is said: `sender`, `to`, `reply_to`, `intent`, `timestamp`, `id`.
@@ -165,7 +195,8 @@ class Message(Struct, metaclass=MessageMeta):
         if "action" in changes:
             changes["intent"] = changes.pop("action")
         kept = {name: getattr(self, name) for name in ("intent", "sender", "to", "reply_to")}
-        return replace(self, **{**kept, **UNSAID, **changes})
+        other: Self = replace(self, **{**kept, **UNSAID, **changes})
+        return other
 
     def thread(self, most: int = 24) -> list[Message]:
         """This message and what it answers, up to `most` of them, oldest first.
@@ -214,7 +245,7 @@ class Message(Struct, metaclass=MessageMeta):
         """
         return msgspec.json.encode(self.dict(), enc_hook=plain).decode()
 
-    model_dump = dict
+    model_dump = dict  # noqa: A003  # the method above is meant
     model_dump_json = json
 
     @classmethod
@@ -247,12 +278,12 @@ class Message(Struct, metaclass=MessageMeta):
         return found._validated(given)
 
     @classmethod
-    def _validated(cls, given: dict[str, Any]) -> Self:
+    def _validated(cls, given: Data) -> Self:
         wire = _wire_class(cls)
         for name in given:
             if name not in wire.__struct_fields__:
-                fields = ", ".join(sorted(wire.__struct_fields__))
-                raise BadMessage(f"{cls.kind} has no field {name!r}; it has {fields}")
+                known = ", ".join(sorted(wire.__struct_fields__))
+                raise BadMessage(f"{cls.kind} has no field {name!r}; it has {known}")
         try:
             checked = msgspec.convert(given, wire)
         except msgspec.ValidationError as error:
@@ -270,15 +301,15 @@ class Message(Struct, metaclass=MessageMeta):
         return cls(**fields)
 
     @classmethod
-    def json_schema(cls) -> dict[str, Any]:
+    def json_schema(cls) -> Data:
         """The JSON schema of the fields of its own: what a model must fill in to say one.
 
         >>> Message.json_schema()["required"]
         ['content']
         """
-        own = [info for info in msgspec.structs.fields(cls) if info.name not in INTERNAL]
+        own = [info for info in fields_of(cls) if info.name not in INTERNAL]
         if not own:
-            own = [info for info in msgspec.structs.fields(cls) if info.name == "content"]
+            own = [info for info in fields_of(cls) if info.name == "content"]
         fields: list[Any] = [
             (i.name, i.type)
             if i.required or i.name == "content"
@@ -290,7 +321,7 @@ class Message(Struct, metaclass=MessageMeta):
         said = msgspec.defstruct(cls.kind, fields, kw_only=True, forbid_unknown_fields=True)
         schema = msgspec.json.schema(said)
         definitions = schema.pop("$defs")
-        own_schema: dict[str, Any] = definitions.pop(schema["$ref"].rpartition("/")[2])
+        own_schema: Data = definitions.pop(schema["$ref"].rpartition("/")[2])
         return {**own_schema, "$defs": definitions} if definitions else own_schema
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -419,7 +450,7 @@ def _intent(self: Any) -> str | None:
 
 def _timestamp(self: Any) -> datetime | None:
     """When it was said: an aware UTC `datetime`."""
-    if (written := self._timestamp) is None and (ink := self.ink) is not None:
+    if (written := self._timestamp) is None and self.ink is not None:
         seconds, ns = divmod(self.said_at, 1_000_000_000)
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
     return cast("datetime | None", written)
@@ -437,7 +468,7 @@ for _blank in (_sender, _to, _reply_to, _intent, _timestamp, _id):
     setattr(Message, _blank.__name__[1:], property(_blank))
 
 
-def sign(message: Message, said_at: int, number: int, ink: Ink) -> None:
+def sign(message: Any, said_at: int, number: int, ink: Ink) -> None:
     """Say a message: from now on it never changes."""
     force_setattr(message, "ink", ink)
     force_setattr(message, "said_at", said_at)
@@ -476,7 +507,7 @@ _WIRE: WeakKeyDictionary[type[Message], Any] = WeakKeyDictionary()
 def _wire_class(cls: type[Message]) -> Any:
     """The class that checks what came from outside: the same fields, senders as addresses."""
     if (wire := _WIRE.get(cls)) is None:
-        own = [info for info in msgspec.structs.fields(cls) if info.name not in INTERNAL]
+        own = [info for info in fields_of(cls) if info.name not in INTERNAL]
         fields: list[Any] = [
             ("id", str | None, None),
             ("content", str, ""),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import FunctionType, MappingProxyType
-from typing import Any, ClassVar, TypeVar, Unpack, cast
+from types import CodeType, FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack, cast
 from uuid import UUID, uuid4
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ from llambdao.kernel.dispatch import (
     GENERATOR,
     GUARDED,
     PLAIN,
+    SPEAKER,
     TABLES,
 )
 from llambdao.kernel.turn import current
@@ -59,9 +61,10 @@ def intent(function: F) -> F:
     >>> Member().intents
     ('vote',)
     """
-    if not isinstance(function, FunctionType):
+    method: object = function
+    if not isinstance(method, FunctionType):
         raise Misused(f"@intent marks a method of a node, but got {function!r:.80}")
-    function.__intent__ = True  # type: ignore[attr-defined]
+    vars(method)["__intent__"] = True
     return function
 
 
@@ -78,6 +81,9 @@ class Edge(Struct, eq=False):
 Handler = tuple[Callable[..., Any], int]
 """A function that handles messages, and which of the four kinds it is."""
 
+
+delegate: Callable[..., Any] = Delegate
+"""What `super().receive` gives: a wait, though type checkers are told of a conversation."""
 
 OVERRIDING: set[type] = set()
 """The classes that override `receive`."""
@@ -114,7 +120,7 @@ class Inherited:
             return self.function
         if type(node).__receive__ is self.handler:
             return lambda message, **options: Conversation(node, message, options)
-        return lambda message: Delegate(node=node, message=message, handler=self.handler)
+        return lambda message: delegate(node=node, message=message, handler=self.handler)
 
 
 class Node(BaseModel):
@@ -138,7 +144,12 @@ class Node(BaseModel):
     )
     __slots__ = ("_edges", "_id", "_undo")
 
-    Edge: ClassVar[type[Edge]] = Edge
+    if TYPE_CHECKING:  # to which a slot is not enough, and all else a field
+        _edges: ClassVar[Any]
+        _id: ClassVar[Any]
+        _undo: ClassVar[Any]
+        __dict__: ClassVar[dict[str, Any]]
+
     role: ClassVar[str] = "system"
     """What kind of speaker it is: "user" for people, "assistant" or "ai" for models, or "system"."""
 
@@ -277,7 +288,7 @@ class Node(BaseModel):
         handler = TABLES[type(self)].get(intent)
         return handler is not None and handler[1] != GUARDED
 
-    def be(self, persona: Any) -> None:
+    def be(self, persona: Any, /) -> None:
         """Be this way from now on: changes the `persona`.
 
         The program itself calls it; a message with the intent `be` needs an edge that permits it,
@@ -292,7 +303,7 @@ class Node(BaseModel):
 
     # -- messages ------------------------------------------------------------------------------
 
-    def receive(self, message: Message | str, /, **options: Unpack[Options]) -> Any:
+    def receive(self, message: Message | str, /, **options: Unpack[Options]) -> Conversation:
         """Send it a message from outside: iterate over what comes back, `for` or `async for`.
 
         Replies come lazily, one by one; a `str` is a `Message` with the intent `chat`.
@@ -319,7 +330,7 @@ class Node(BaseModel):
             raise UnknownIntent(
                 f"{self} does not understand {message.intent!r}; it understands {known}"
             )
-        return Delegate(node=self, message=message, handler=handler)
+        return delegate(node=self, message=message, handler=handler)
 
     def ask(
         self,
@@ -429,9 +440,21 @@ class Node(BaseModel):
 
 MISSING: Any = object()
 
-# Named here, for a method called `dict` would hide the type of that name in the class above.
-Node.dict = lambda self: reference(self)  # type: ignore[method-assign,assignment]
-Node.json = lambda self: self.model_dump_json()  # type: ignore[method-assign,assignment]
+
+def _dict(self: Node) -> dict[str, Any]:
+    """The node as plain data: who it is, and no more; nobody's fields leave by accident."""
+    data: dict[str, Any] = reference(self)
+    return data
+
+
+def _json(self: Node) -> str:
+    """The same as JSON."""
+    return self.model_dump_json()
+
+
+# Named here, for in the class they would hide the types of these names.
+for _name, _member in (("Edge", Edge), ("dict", _dict), ("json", _json)):
+    setattr(Node, _name, _member)
 
 _SETS: dict[frozenset[str], set[str]] = {}
 
@@ -452,7 +475,21 @@ def _kind(function: Callable[..., Any]) -> int:
         return ASYNC_GENERATOR
     if inspect.iscoroutinefunction(function):
         return COROUTINE
-    return GENERATOR if inspect.isgeneratorfunction(function) else PLAIN
+    if not inspect.isgeneratorfunction(function):
+        return PLAIN
+    return GENERATOR if _returns(function.__code__) else SPEAKER
+
+
+def _returns(code: CodeType) -> bool:
+    """Could this generator return a value? One that cannot need not be asked for it at its end."""
+    before: Any = None
+    for step in dis.get_instructions(code):
+        if step.opname == "RETURN_VALUE" and (before is None or before.argval is not None):
+            return True
+        if step.opname == "RETURN_CONST" and step.argval is not None:
+            return True
+        before = step
+    return False
 
 
 def _handlers(cls: type[Node]) -> dict[str, Handler]:

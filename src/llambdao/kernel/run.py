@@ -28,11 +28,13 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """The time, in ns since 1970."""
+        raise NotImplementedError
 
     def salt(self) -> int:
         """A number of 32 bits, another one at each call."""
+        raise NotImplementedError
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Let this much time pass."""
 
 
@@ -46,6 +48,7 @@ class SystemClock:
 
 
 SYSTEM = SystemClock()
+NOW, SALT = SYSTEM.now, SYSTEM.salt
 
 
 class Options(TypedDict, total=False):
@@ -90,20 +93,20 @@ class Conversation(Struct, eq=False, weakref=True):
     _closed: bool = False
     _news: Any = ()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Message]:
         if self._scheduler is None:
             self._replies = self._open().run()
         return self._replies  # type: ignore[no-any-return]
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Message:
         return next(iter(self))
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[Message]:
         if self._scheduler is None:
             self._replies = _drive_on_loop(self._open())
         return self._replies  # type: ignore[no-any-return]
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Message:
         return await anext(aiter(self))
 
     def close(self) -> None:
@@ -126,6 +129,8 @@ class Conversation(Struct, eq=False, weakref=True):
             self._news = (*self._news, (key, value))
         else:
             self._scheduler.news(key, value)
+            if self._scheduler.host is not None:
+                self._scheduler.host.progress()
 
     @property
     def reason(self) -> Reason | None:
@@ -156,15 +161,16 @@ class Conversation(Struct, eq=False, weakref=True):
             scheduler = _scheduler(**options)
         else:
             scheduler = Scheduler(
-                SYSTEM.now, SYSTEM.salt(), count(1).__next__, LIMITS, _start_task, _idle, _finish
+                NOW, SALT(), count(1).__next__, LIMITS, _start_task, _idle, _finish
             )
         self._scheduler = scheduler
         if hearer is WATCHER:
             scheduler.seen = deque()
             hearer = None
         scheduler.open(node, message, hearer)
-        for key, value in self._news:
-            scheduler.news(key, value)
+        if self._news:
+            for key, value in self._news:
+                scheduler.news(key, value)
         return scheduler
 
     def __del__(self) -> None:
@@ -194,8 +200,8 @@ def ask(node: Any, message: Message | str, **options: Unpack[Options]) -> Any:
     '6'
     """
     answer = None
-    for answer in Conversation(node, message, options):
-        pass
+    for said in Conversation(node, message, options):
+        answer = said
     if answer is None:
         raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
     return answer
@@ -282,7 +288,7 @@ def _finish(scheduler: Scheduler) -> None:
 
 def _idle(scheduler: Scheduler) -> None:
     """Nobody can go on: do the calls, let tasks run, or let time pass."""
-    if scheduler.dropped and scheduler.host is not None:
+    if scheduler.dropped and scheduler.host:
         scheduler.host.drop_calls()
     if scheduler.settling is not None:
         scheduler.host.run(scheduler.host.wait(None))

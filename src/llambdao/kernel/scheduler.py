@@ -23,7 +23,7 @@ from msgspec.structs import force_setattr
 
 from llambdao.kernel.activation import OUTSIDE, PENDING, TAIL, Activation, spread
 from llambdao.kernel.chain import DEEP, Chains
-from llambdao.kernel.dispatch import GENERATOR, GUARDED, PLAIN, TABLES, find_handler, nobody
+from llambdao.kernel.dispatch import GENERATOR, GUARDED, PLAIN, SPEAKER, TABLES, find_handler, nobody
 from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
 from llambdao.kernel.mailbox import Mailboxes
@@ -71,6 +71,11 @@ def sort_of(said: Any) -> int | None:
             return SORTS.setdefault(type(said), sort)
     return None
 
+
+DONE = Reason.DONE
+
+END: Any = object()
+"""What a generator gives that has ended."""
 
 CHUNK = 16
 """How many members of a network are set going at a time."""
@@ -235,11 +240,16 @@ class Scheduler(Struct, eq=False):
                     node._undo.clear()
                 if value is not None:
                     act.value = None
+                says_only = False
                 while True:  # one turn: until the handler waits, ends or fails
                     ended = over = False
                     try:
                         if talk is not None:
-                            if error is None:
+                            if says_only and value is None and error is None:
+                                says_only = False  # most say one thing, and end
+                                if (said := next(talk, END)) is END:  # no exception to raise
+                                    said, ended = None, True
+                            elif error is None:
                                 said = talk.send(value)
                             else:
                                 act.error, thrown, error = None, error, None
@@ -257,6 +267,11 @@ class Scheduler(Struct, eq=False):
                             if kind == PLAIN:
                                 talk, ended = TAIL, True
                                 said = function(node, act.message)
+                            elif kind == SPEAKER:
+                                act.talk = talk = function(node, act.message)
+                                says_only = True
+                                if (said := next(talk, END)) is END:
+                                    said, ended = None, True
                             elif kind == GENERATOR:
                                 act.talk = talk = function(node, act.message)
                                 said = talk.send(None)
@@ -338,6 +353,7 @@ class Scheduler(Struct, eq=False):
                             yield said
                         continue
                     elif sort is None:
+                        says_only = False
                         error = spread(self, act, said, TAIL if ended else talk)
                         if error is None:
                             talk = act.talk
@@ -404,12 +420,16 @@ class Scheduler(Struct, eq=False):
                     if observers:
                         self.observe("ended", node, act.message)
                     if (parent := act.parent) is not None:
-                        parent.ended(self, act)
+                        if act.fan and parent.left > 1 and not act.kept:
+                            parent.left -= 1
+                        else:
+                            parent.ended(self, act)
                     elif self.roots:
                         self.roots.pop(id(act), None)
                 if act.busy and said is not PENDING:
                     self.release(act)
-            self.reason = self.reason or Reason.DONE
+            if self.reason is None:
+                self.reason = DONE
             if self.observers:
                 self.observe("over", None, None, str(self.reason))
         except BaseException as error:
@@ -461,7 +481,7 @@ class Scheduler(Struct, eq=False):
         """Put a question to a node, whose replies are heard one by one."""
         node = stream.nodes[0]
         message = self.address(asker, node, stream.message, stream.intent, "request")
-        self.deliver(node, message, stream, stream, asker)
+        self.deliver(node, message, stream, stream, asker).fan = True
         stream.left = 1
 
     def relay(self, fan: Any, asker: Activation) -> None:

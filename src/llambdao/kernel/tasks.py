@@ -80,6 +80,8 @@ class Talk:
         """Hand over what was said, or go on with this value."""
         if self.over is not None:
             result, failure = self.over
+            for future in self.ours:  # awaited by what the handler left behind
+                self.tasks.loop.call_soon(future.cancel)
             if failure is not None:
                 raise failure
             raise StopIteration(result)
@@ -445,5 +447,9 @@ class PrivateLoop(Tasks):
 
     async def _close(self) -> None:
         await self.finish()
+        left = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()

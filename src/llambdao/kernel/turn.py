@@ -12,7 +12,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llambdao.kernel.scheduler import Activation, Scheduler
+    from llambdao.kernel.activation import Activation
+    from llambdao.kernel.scheduler import Scheduler
 
 __all__ = ["IN_TASK", "LOOPS", "current"]
 

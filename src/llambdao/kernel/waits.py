@@ -19,8 +19,8 @@ from llambdao.kernel.message import Message
 from llambdao.kernel.turn import IN_TASK
 
 if TYPE_CHECKING:
-    from llambdao.kernel.node import Node
-    from llambdao.kernel.scheduler import Activation, Scheduler
+    from llambdao.kernel.activation import Activation
+    from llambdao.kernel.scheduler import Scheduler
 
 __all__ = [
     "AllOf",
@@ -74,7 +74,7 @@ class Wait(Struct, eq=False, kw_only=True):
     def __or__(self, other: Wait) -> AnyOf:
         return any_of(self, other)
 
-    def __iter__(self) -> Generator[Wait, Any, Any]:
+    def __iter__(self) -> Generator[Wait, Any, Any]:  # noqa: PYI058  # it is sent the value
         """Lets `value = yield from wait` mean what `value = yield wait` means."""
         return (yield self)
 
@@ -356,7 +356,7 @@ class Stream(Fan):
         self.via = self.nodes[act.place]
         return said
 
-    def close(self) -> None:
+    def close(self) -> Any:
         """The end of the stream: None, or the errors of those who failed."""
         self.state = OVER
         if errors := self.errors:
@@ -389,7 +389,7 @@ class Stream(Fan):
         raise NotImplementedError
 
     def children(self) -> Iterable[Activation]:
-        return [*Fan.children(self), *self.parked]
+        return [*self.parked, *Fan.children(self)]
 
 
 class Delegate(Asking):
