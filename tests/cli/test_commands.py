@@ -69,7 +69,7 @@ def test_help_loads_neither_models_nor_terminals(folder, environment):
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], ["dance"], ["run"], ["chat"], ["demo", "--turns", "0"], ["graph", "x", "--json"]]
+    "wrong", [[], ["dance"], ["run"], ["chat"], ["demo", "--turns", "0"], ["graph", "x", "--json"], ["run", "x", "a", "b"]]
 )
 def test_a_wrong_command_line_is_a_usage_error(llambdao, wrong):
     """Exit code 2, and what would have been right."""
@@ -91,6 +91,7 @@ def test_run_prints_the_replies(llambdao, write):
         "",
     )
     assert llambdao("run", "file.py", "hello", "--turns", "1") == (0, "You said hello\n", "")
+    assert llambdao("run", "file.py", "--turns", "1", "hello") == (0, "You said hello\n", "")
 
 
 def test_run_names_those_who_speak_for_others(llambdao, write):

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = None
     try:
-        given = parser().parse_args(argv)
+        given = _parsed(parser(), argv)
         for stream in (sys.stdin, sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
@@ -37,6 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - whatever a network raises is reported
         report(error, given)
         return 1
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, in which MESSAGE may stand after the options too.
+
+    Before Python 3.13 argparse takes an optional argument only where it stands before them.
+    """
+    given, rest = parser.parse_known_args(argv)
+    if len(rest) == 1 and getattr(given, "message", "") is None and not rest[0].startswith("-"):
+        given.message = rest.pop()
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return given
 
 
 def parser() -> argparse.ArgumentParser:

@@ -226,7 +226,8 @@ class Screen:
             return f"{file} is there already; /save another one."
         except OSError as error:
             return f"Could not save to {file}: {error.strerror}."
-        return f"Saved {len(self.log)} messages to {file}."
+        number = len(self.log)
+        return f"Saved {number} {'message' if number == 1 else 'messages'} to {file}."
 
 
 def seen(text: str) -> str:

@@ -44,7 +44,7 @@ def listed(node: Any) -> str:
     return ", ".join(node.intents) or "nothing"
 
 
-def nobody(network: Any, nodes: Any, word: str) -> UnknownIntent:
+def nobody(network: Any, nodes: Any, word: str | None) -> UnknownIntent:
     """The error of a relay that nobody understands."""
     known = "; ".join(f"{node} understands {listed(node)}" for node in nodes[:5])
     return UnknownIntent(f"nobody in {network} understands {word!r}; {known}")

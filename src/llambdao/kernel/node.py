@@ -78,6 +78,9 @@ class Edge(Struct, eq=False):
         return f"Edge(to {self.node}, {dict(self.metadata)})"
 
 
+Arrow = Edge
+"""An edge, under a name that `Node.Edge` does not hide."""
+
 Handler = tuple[Callable[..., Any], int]
 """A function that handles messages, and which of the four kinds it is."""
 
@@ -148,7 +151,8 @@ class Node(BaseModel):
         _edges: ClassVar[Any]
         _id: ClassVar[Any]
         _undo: ClassVar[Any]
-        __dict__: ClassVar[dict[str, Any]]
+
+    Edge: ClassVar[type[Edge]] = Edge
 
     role: ClassVar[str] = "system"
     """What kind of speaker it is: "user" for people, "assistant" or "ai" for models, or "system"."""
@@ -246,13 +250,13 @@ class Node(BaseModel):
     # -- edges ---------------------------------------------------------------------------------
 
     @property
-    def edges(self) -> dict[str, Edge]:
+    def edges(self) -> dict[str, Arrow]:
         """The edges to other nodes, by the id of the node they point to."""
         if self._edges is None:
             object.__setattr__(self, "_edges", {})
-        return cast("dict[str, Edge]", self._edges)
+        return cast("dict[str, Arrow]", self._edges)
 
-    def link(self, node: Node, /, **metadata: Any) -> Edge:
+    def link(self, node: Node, /, **metadata: Any) -> Arrow:
         """Point an edge at a node; linking again updates the metadata. Returns the edge.
 
         >>> ann, bob = Node(name="Ann"), Node(name="Bob")
@@ -330,7 +334,8 @@ class Node(BaseModel):
             raise UnknownIntent(
                 f"{self} does not understand {message.intent!r}; it understands {known}"
             )
-        return delegate(node=self, message=message, handler=handler)
+        wait: Conversation = delegate(node=self, message=message, handler=handler)
+        return wait
 
     def ask(
         self,
@@ -402,23 +407,26 @@ class Node(BaseModel):
         ):
             super().__setattr__(name, value)
         else:
-            values[name] = value
+            values[name] = value  # pyright: ignore[reportIndexIssue]  # microsoft/pyright#11548
 
     def __delattr__(self, name: str) -> None:
-        if name not in self.__dict__:
+        values = vars(self)
+        if name not in values:
             raise AttributeError(f"{self!r} has no attribute {name!r}")
-        if self._undo is None:
-            object.__setattr__(self, "_undo", {})
-        self._undo.setdefault(name, self.__dict__[name])
-        del self.__dict__[name]
+        if (undo := self._undo) is None:
+            undo = {}
+            object.__setattr__(self, "_undo", undo)
+        undo.setdefault(name, values[name])
+        del values[name]
 
     def _restore(self, undo: dict[str, Any]) -> None:
         """Take back the assignments of a turn that failed."""
+        values = vars(self)
         for name, value in undo.items():
             if value is MISSING:
-                self.__dict__.pop(name, None)
+                values.pop(name, None)
             else:
-                self.__dict__[name] = value
+                values[name] = value
         undo.clear()
 
     def __copy__(self) -> Any:
@@ -452,8 +460,8 @@ def _json(self: Node) -> str:
     return self.model_dump_json()
 
 
-# Named here, for in the class they would hide the types of these names.
-for _name, _member in (("Edge", Edge), ("dict", _dict), ("json", _json)):
+# Named here, for a method called `dict` would hide the type of that name in the class above.
+for _name, _member in (("dict", _dict), ("json", _json)):
     setattr(Node, _name, _member)
 
 _SETS: dict[frozenset[str], set[str]] = {}

@@ -23,7 +23,15 @@ from msgspec.structs import force_setattr
 
 from llambdao.kernel.activation import OUTSIDE, PENDING, TAIL, Activation, spread
 from llambdao.kernel.chain import DEEP, Chains
-from llambdao.kernel.dispatch import GENERATOR, GUARDED, PLAIN, SPEAKER, TABLES, find_handler, nobody
+from llambdao.kernel.dispatch import (
+    GENERATOR,
+    GUARDED,
+    PLAIN,
+    SPEAKER,
+    TABLES,
+    find_handler,
+    nobody,
+)
 from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
 from llambdao.kernel.mailbox import Mailboxes
@@ -36,7 +44,6 @@ from llambdao.kernel.waits import (
     WAITING,
     Ask,
     Question,
-    Stream,
     Tell,
     Unanswerable,
     Wait,
@@ -54,14 +61,22 @@ WINDOW = 512
 SAYS, WORDS, NOTHING_SAID, WAITS, PENDS, PIECE = range(6)
 """What a handler may yield: a message, words, nothing, a wait; and what only talks give back."""
 
+
+class End:
+    """The class of what a generator gives that has ended."""
+
+
+END: Any = End()
+
 SORTS: dict[type, int] = {
     Message: SAYS,
     str: WORDS,
     type(None): NOTHING_SAID,
     type(PENDING): PENDS,
     Delta: PIECE,
+    End: NOTHING_SAID,
 }
-"""The sort of what is yielded, by its class; subclasses enter themselves when they are first met."""
+"""The sort of what is yielded, by its class; subclasses enter themselves when first met."""
 
 
 def sort_of(said: Any) -> int | None:
@@ -72,10 +87,10 @@ def sort_of(said: Any) -> int | None:
     return None
 
 
-DONE = Reason.DONE
+worded: Callable[..., Any] = Message
+"""What makes words a message; to type checkers anything, as all that is said."""
 
-END: Any = object()
-"""What a generator gives that has ended."""
+DONE = Reason.DONE
 
 CHUNK = 16
 """How many members of a network are set going at a time."""
@@ -248,7 +263,7 @@ class Scheduler(Struct, eq=False):
                             if says_only and value is None and error is None:
                                 says_only = False  # most say one thing, and end
                                 if (said := next(talk, END)) is END:  # no exception to raise
-                                    said, ended = None, True
+                                    ended = True
                             elif error is None:
                                 said = talk.send(value)
                             else:
@@ -271,7 +286,7 @@ class Scheduler(Struct, eq=False):
                                 act.talk = talk = function(node, act.message)
                                 says_only = True
                                 if (said := next(talk, END)) is END:
-                                    said, ended = None, True
+                                    ended = True
                             elif kind == GENERATOR:
                                 act.talk = talk = function(node, act.message)
                                 said = talk.send(None)
@@ -321,7 +336,7 @@ class Scheduler(Struct, eq=False):
                         if (number := serial()) > most:
                             self._exhausted()
                         ink = act.ink or self._ink(act)
-                        said = Message(
+                        said = worded(
                             said,
                             None,
                             None,
@@ -426,7 +441,7 @@ class Scheduler(Struct, eq=False):
                             parent.ended(self, act)
                     elif self.roots:
                         self.roots.pop(id(act), None)
-                if act.busy and said is not PENDING:
+                if act.busy and said is not PENDING:  # pyright: ignore[reportPossiblyUnbound]
                     self.release(act)
             if self.reason is None:
                 self.reason = DONE
@@ -819,7 +834,7 @@ class Scheduler(Struct, eq=False):
         firsts: dict[tuple[int, int], Activation] = {}
         for act in self.told:
             firsts.setdefault((id(act.message.sender), id(act.node)), act)
-        some = [*reversed(self.stack), *self.ready, *firsts.values()]
+        some: list[Activation] = [*reversed(self.stack), *self.ready, *firsts.values()]
         chosen = some[choose(len(some))]
         for queue in (self.stack, self.ready):
             if chosen in queue:

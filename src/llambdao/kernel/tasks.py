@@ -221,7 +221,8 @@ class Talk:
     async def run(self) -> None:
         """The task: drive the handler and hand over what it says."""
         IN_TASK.set(self)
-        result, failure = None, None
+        result: Any = None
+        failure: BaseException | None = None
         try:
             if self.kind == ASYNC_GENERATOR:
                 await self.speak()

@@ -190,7 +190,7 @@ class Ask(Asking):
 
     def ended(self, scheduler: Scheduler, child: Activation) -> None:
         if self.answer is None:
-            self.fail(scheduler, 0, NoAnswer(f"{self.node} ended without a word to {self}"))
+            self.fail(scheduler, 0, NoAnswer(f"{self} ended without a word"))
         else:
             self.state = OVER
             self.child = None

@@ -40,7 +40,7 @@ class GroupChatNode(MapperNode):
     until: Until | None = None
     most: int = 100
 
-    def chat(self, message: Message) -> Any:
+    def chat(self, message: Message, /) -> Any:
         """Let everybody talk about it."""
         if self.until is None and _at_a_table():
             yield self.relay(message, intent="chat")

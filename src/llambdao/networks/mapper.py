@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from llambdao.kernel.errors import NotANode
 from llambdao.kernel.message import Message
@@ -14,8 +14,15 @@ from llambdao.kernel.waits import Relay
 
 __all__ = ["MapperNode"]
 
+if TYPE_CHECKING:
 
-class MapperNode(Node):
+    class Network(type(BaseModel)):
+        """A class of nodes made of nodes: `__init__` is as it is written, not made from fields."""
+else:
+    Network = type(BaseModel)
+
+
+class MapperNode(Node, metaclass=Network):
     """A node made of nodes: what it is told goes to all of them, what they answer comes back.
 
     It relays every curated intent that it does not define itself, except `be`: to each member that
@@ -77,31 +84,31 @@ class MapperNode(Node):
         nodes = self.members if to is None else list(to)
         return Relay(nodes, message, intent, ordered)
 
-    def chat(self, message: Message) -> Any:
+    def chat(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def request(self, message: Message) -> Any:
+    def request(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def query(self, message: Message) -> Any:
+    def query(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def inform(self, message: Message) -> Any:
+    def inform(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def proxy(self, message: Message) -> Any:
+    def proxy(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def step(self, message: Message) -> Any:
+    def step(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
-    def do(self, message: Message) -> Any:
+    def do(self, message: Message, /) -> Any:
         """Relay it."""
         return Relay(self.members, message)
 
@@ -129,5 +136,6 @@ class MapperNode(Node):
     def __bool__(self) -> bool:
         return True
 
-    def __iter__(self) -> Iterator[Node]:  # type: ignore[override]
+    # A model iterates over its fields, a network over its members.
+    def __iter__(self) -> Iterator[Node]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return iter(self.members)

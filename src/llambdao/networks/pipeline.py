@@ -26,7 +26,7 @@ class Pipeline(MapperNode):
     ['abc']
     """
 
-    def chat(self, message: Message) -> Any:
+    def chat(self, message: Message, /) -> Any:
         """Pass it down the line."""
         word = message.intent
         for stage in self.members[:-1]:

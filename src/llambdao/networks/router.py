@@ -33,7 +33,7 @@ class Router(MapperNode):
 
     choose: Choose | None = None
 
-    def proxy(self, message: Message) -> Any:
+    def proxy(self, message: Message, /) -> Any:
         """Route it to another."""
         member = self.route(message)
         word = message.metadata.get("intent")
@@ -41,7 +41,7 @@ class Router(MapperNode):
             word = next((w for w in ("request", "chat") if member.understands(w)), "request")
         return self.relay(message, to=[member], intent=word)
 
-    def chat(self, message: Message) -> Any:
+    def chat(self, message: Message, /) -> Any:
         """Route it, its intent as it is."""
         return self.relay(message, to=[self.route(message)])
 
