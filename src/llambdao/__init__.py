@@ -24,10 +24,10 @@ from llambdao.kernel.errors import (
     UnknownKind,
     Unreachable,
 )
+from llambdao.kernel.events import DeadLetter, Event, Limits, Reason
 from llambdao.kernel.message import Address, Delta, Message, Ref
 from llambdao.kernel.node import Edge, Node, intent
 from llambdao.kernel.run import Conversation, ask, tell, watch
-from llambdao.kernel.events import DeadLetter, Event, Limits, Reason
 from llambdao.kernel.waits import Wait, all_of, any_of, call, expect, sleep
 from llambdao.networks.groupchat import GroupChatNode
 from llambdao.networks.mapper import MapperNode

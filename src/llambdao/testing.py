@@ -15,10 +15,10 @@ from typing import Any, Unpack
 from msgspec import Struct, field
 
 from llambdao.kernel.errors import LlambdaoError, UnknownIntent
+from llambdao.kernel.events import Event, Limits, Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.run import Conversation, Options, ask, tell, watch
-from llambdao.kernel.events import Event, Limits, Reason
 
 __all__ = [
     "Interleaving",
@@ -63,8 +63,8 @@ class VirtualClock:
 class Transcript(Struct):
     """What a conversation came to: who said what, in order, and why it ended.
 
-    `replies` is what the caller heard, `messages` everything that was said, `events` everything that
-    happened, `error` what was raised.
+    `replies` is what the caller heard, `messages` everything that was said, `events` everything
+    that happened, `error` what was raised.
     """
 
     replies: list[Message] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Transcript(Struct):
 
     @property
     def lines(self) -> list[str]:
-        """What the caller heard, a line each: `Rumi: Welcome.`"""
+        """What the caller heard, a line each, such as `Rumi: Welcome.`."""
         return [str(said) for said in self.replies]
 
     def __str__(self) -> str:
@@ -150,9 +150,11 @@ class Simulation:
 
     def options(self, given: Options) -> Options:
         """The options of every conversation in this run."""
-        return Options(**{"clock": self.clock, "choose": self.choose, **given})  # type: ignore[typeddict-item]
+        return Options(**{"clock": self.clock, "choose": self.choose, **given})
 
-    def receive(self, node: Node, message: Message | str, **options: Unpack[Options]) -> Any:
+    def receive(
+        self, node: Node, message: Message | str, **options: Unpack[Options]
+    ) -> Conversation:
         """As `node.receive`."""
         return node.receive(message, **self.options(options))
 
@@ -277,13 +279,13 @@ def check_node(make: Callable[[], Node], messages: Iterable[Message | str]) -> N
     ...         yield message.content
     >>> check_node(Echo, ["Hello", Message("Again", intent="chat")])
     """
-    messages = [Message(m) if isinstance(m, str) else m for m in messages]
-    assert messages, "check_node needs at least one message that the node can handle"
+    given = [Message(m) if isinstance(m, str) else m for m in messages]
+    assert given, "check_node needs at least one message that the node can handle"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _check_identity(make)
         _check_intents(make)
-        for message in messages:
+        for message in given:
             _check_conversation(make, message)
             _check_drivers(make, message)
             _check_early_stop(make, message)

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR, GUARDED, SPEAKER = range(6)
-"""The four kinds of handler, the one that takes a permission, and generators that return nothing."""
+"""The four kinds of handler, one that takes a permission, and generators that return nothing."""
 
 TABLES: dict[type, Any] = {}
 """The handlers of every class of nodes, by intent; each class enters its own when it is made."""
@@ -29,7 +29,7 @@ NO_TABLE: Any = MappingProxyType({})
 
 
 def find_handler(node: Any, message: Any) -> Any:
-    """The function that handles a message at a node, and its kind; or the error that says why not."""
+    """The function that handles a message at a node, and its kind; else an error says why not."""
     handler = TABLES.get(type(node), NO_TABLE).get(message._intent or message.intent)
     if handler is None:
         raise _refusal(node, message)

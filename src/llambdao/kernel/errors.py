@@ -41,7 +41,7 @@ class LlambdaoError(Exception):
 
 
 class BadMessage(LlambdaoError, ValueError):
-    """What came from outside (the wire, a mail, a model) is no valid message; it names the field."""
+    """What came from outside (a wire, a mail, a model) is no valid message; it names the field."""
 
 
 class UnknownKind(BadMessage):
@@ -77,7 +77,7 @@ class NoAnswer(LlambdaoError, TimeoutError):
 
 
 class LimitReached(LlambdaoError):
-    """A conversation used up what it was allowed; the error says which limit and how to raise it."""
+    """A conversation used up what it was allowed; it says which limit, and how to raise that."""
 
 
 class Deadlock(LlambdaoError):

@@ -15,9 +15,6 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, model_serializer
 from pydantic_core import to_jsonable_python
 
-from llambdao.kernel.errors import Misused, NotANode
-from llambdao.kernel.message import Address, Message, reference
-from llambdao.kernel.run import SYSTEM, Conversation, Options
 from llambdao.kernel.dispatch import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -27,6 +24,9 @@ from llambdao.kernel.dispatch import (
     SPEAKER,
     TABLES,
 )
+from llambdao.kernel.errors import Misused, NotANode
+from llambdao.kernel.message import Address, Message, reference
+from llambdao.kernel.run import SYSTEM, Conversation, Options
 from llambdao.kernel.turn import current
 from llambdao.kernel.waits import Ask, Delegate, Stream, Tell
 
@@ -110,7 +110,7 @@ class Everything(dict[str, Handler]):
 class Inherited:
     """What a class that overrides `receive` has in its place.
 
-    `node.receive` stays the driver; `super().receive(message)` inside is a wait for the class above.
+    `node.receive` stays the driver; `super().receive(message)` inside waits for the class above.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -155,7 +155,7 @@ class Node(BaseModel):
     Edge: ClassVar[type[Edge]] = Edge
 
     role: ClassVar[str] = "system"
-    """What kind of speaker it is: "user" for people, "assistant" or "ai" for models, or "system"."""
+    """The kind of speaker it is: "user" for people, "assistant" or "ai" for models, or "system"."""
 
     concurrency: ClassVar[int | None] = 1
     """How many of its turns may be under way at once; None for any number.
@@ -346,7 +346,7 @@ class Node(BaseModel):
         every: bool = False,
         timeout: float | None = None,
     ) -> Ask:
-        """Ask it from inside a handler: `answer = yield node.ask("...")`, or `await node.ask("...")`.
+        """Ask it from inside a handler: `answer = yield node.ask("...")`, or with `await`.
 
         The value is its last reply; with `every` the list of all. The intent is `request` unless
         given; a message is sent as a fresh copy. Silence raises `NoAnswer`, and so does `timeout`,

@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from msgspec import Struct
 
-from llambdao.kernel.errors import Misused, NoAnswer
-from llambdao.kernel.message import Message
 from llambdao.kernel.activation import OUTSIDE
+from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Limits, Reason
+from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.waits import BEGUN
 
@@ -72,8 +72,8 @@ class Conversation(Struct, eq=False, weakref=True):
     """All that one message from outside causes: iterate over it for the replies, as they come.
 
     `for reply in node.receive(message)` and `async for reply in node.receive(message)` are the
-    same. Nobody runs before the next reply is asked for; stopping early (`break`, `close()`) cancels
-    whatever was caused. `reason` says why it ended, `dead_letters` what nobody would handle.
+    same. Nobody runs before the next reply is asked for; stopping early (`break`, `close()`)
+    cancels whatever was caused. `reason` says why it ended, `dead_letters` what nobody would handle.
 
     >>> from llambdao import Node
     >>> class Echo(Node):
@@ -176,8 +176,8 @@ class Conversation(Struct, eq=False, weakref=True):
     def __del__(self) -> None:
         if self._scheduler is None and not self._closed:
             warnings.warn(
-                f"{self._node}.receive({str(self._message)!r:.60}) was never iterated, so nothing ran;"
-                " to have it run to its end use tell(node, message)",
+                f"{self._node}.receive({str(self._message)!r:.60}) was never iterated, so nothing"
+                " ran; to have it run to its end use tell(node, message)",
                 RuntimeWarning,
                 2,
             )
@@ -229,7 +229,7 @@ def tell(node: Any, message: Message | str, **options: Unpack[Options]) -> Conve
 
 
 def watch(node: Any, message: Message | str, **options: Unpack[Options]) -> Conversation:
-    """Tell a node something and see every message that is said, lazily, in order, the first included.
+    """Tell a node something and see all that is said, lazily, in order, the first included.
 
     >>> from itertools import islice
     >>> from llambdao import Node
@@ -244,7 +244,7 @@ def watch(node: Any, message: Message | str, **options: Unpack[Options]) -> Conv
     return Conversation(node, message, options, WATCHER)
 
 
-def _scheduler(
+def _scheduler(  # noqa: PLR0917  # called with `Options` alone
     clock: Clock = SYSTEM,
     limits: Limits = LIMITS,
     observe: Callable[[Event], None] | None = None,

@@ -210,7 +210,7 @@ class Scheduler(Struct, eq=False):
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def run(self) -> Generator[Any, None, None]:
+    def run(self) -> Generator[Any, None, None]:  # noqa: C901, PLR0912, PLR0915  # see RUN
         """Resume handlers until nobody can go on; yields what the outside is to hear.
 
         Yields None when nobody can go on before something happens outside: do the `calls`, let the
@@ -441,7 +441,7 @@ class Scheduler(Struct, eq=False):
                             parent.ended(self, act)
                     elif self.roots:
                         self.roots.pop(id(act), None)
-                if act.busy and said is not PENDING:  # pyright: ignore[reportPossiblyUnbound]
+                if act.busy and said is not PENDING:  # pyright: ignore[reportPossiblyUnboundVariable]
                     self.release(act)
             if self.reason is None:
                 self.reason = DONE
@@ -559,7 +559,7 @@ class Scheduler(Struct, eq=False):
         return acts
 
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
-        """The message that a question or a tell sends: fresh words, or a fresh copy of a message."""
+        """The message that a question or a tell sends: fresh words, or a copy of a message."""
         if type(words) is str:
             message = self._words(act, node, words, intent or default)
         elif isinstance(words, Message):
@@ -653,7 +653,7 @@ class Scheduler(Struct, eq=False):
                 self.observe("ended", one.node, one.message, "cancelled")
 
     def promote(self, mark: int) -> None:
-        """What stands on the stack from here on came from outside: it is ready, after the others."""
+        """What is on the stack from here on came from outside: it is ready, after the others."""
         if len(self.stack) > mark:
             if not isinstance(self.ready, deque):
                 self.ready = deque()
@@ -749,7 +749,7 @@ class Scheduler(Struct, eq=False):
         if type(message.metadata) is not MappingProxyType:
             force_setattr(message, "metadata", MappingProxyType({**message.metadata}))
 
-    def _again(self, act: Activation, said: Message) -> Message:
+    def _again(self, act: Activation, said: Message) -> Any:
         """Said once more by its author: a copy with an id of its own."""
         again = said.but()
         sign(again, self.now(), self._count(), act.ink or self._ink(act))

@@ -12,9 +12,9 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
-from llambdao.kernel.errors import Deadlock, Misused
 from llambdao.kernel.activation import PENDING, Activation
 from llambdao.kernel.dispatch import ASYNC_GENERATOR
+from llambdao.kernel.errors import Deadlock, Misused
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
 from llambdao.kernel.waits import WAITING, Wait
@@ -95,7 +95,7 @@ class Talk:
         return self.go_on(None, error)
 
     def close(self) -> None:
-        """Cancel the task; it cleans up now, where the loop is ours to run, else when that runs next."""
+        """Cancel the task; it cleans up now, if the loop is ours to run, else when that runs next."""
         if self.task is not None:
             if not self.task.done():
                 self.task.cancel()

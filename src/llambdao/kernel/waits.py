@@ -299,9 +299,9 @@ class Relay(Fan):
 
 
 class Stream(Fan):
-    """The replies of one node or several, one by one: `while (reply := (yield stream)) is not None`.
+    """The replies of one node or several: `while (reply := (yield stream)) is not None`.
 
-    Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
+    They come one by one. Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
     same in a coroutine. `stream.via` is the node through which the reply came.
     """
 

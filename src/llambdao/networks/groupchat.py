@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
+from llambdao.kernel.events import Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.events import Reason
 from llambdao.kernel.turn import current
 from llambdao.kernel.waits import Ending, Relay, Settle, Stream
 from llambdao.networks.mapper import MapperNode
@@ -68,7 +68,7 @@ class Talk:
         self.over = False
 
     def round(self, utterance: Message, via: Node | None) -> Generator[Any, Any, Message | None]:
-        """Pass one utterance on to everybody else, and say what they say; returns the last of it."""
+        """Pass one utterance on to everybody else and say what they say; returns the last of it."""
         nodes = [member for member in self.group.members if member is not via]
         stream = Stream(nodes, utterance, "chat", relays=True, table=True)
         last: Message | None = None

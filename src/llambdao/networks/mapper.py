@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from llambdao.kernel.errors import NotANode
 from llambdao.kernel.message import Message
@@ -15,11 +15,12 @@ from llambdao.kernel.waits import Relay
 __all__ = ["MapperNode"]
 
 if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
 
-    class Network(type(BaseModel)):
-        """A class of nodes made of nodes: `__init__` is as it is written, not made from fields."""
+    class Network(ModelMetaclass):
+        """To type checkers: here `__init__` is as it is written, not made from the fields."""
 else:
-    Network = type(BaseModel)
+    Network = type(Node)
 
 
 class MapperNode(Node, metaclass=Network):

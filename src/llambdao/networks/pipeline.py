@@ -13,7 +13,7 @@ __all__ = ["Pipeline"]
 class Pipeline(MapperNode):
     """Stages in a row: each is asked with the last reply of the one before it.
 
-    The intent stays the same all the way; what the last stage says is what is heard, reply by reply.
+    The intent stays the same all the way; what the last stage says is heard, reply by reply.
     A stage that says nothing raises `NoAnswer`.
 
     >>> from llambdao import Node

@@ -59,7 +59,8 @@ class Router(MapperNode):
         if not isinstance(chosen, Node):
             names = ", ".join(str(member) for member in self.members) or "nobody"
             raise Unreachable(
-                f"{self} found no member for {message.content!r:.60} (chose {chosen!r}); it has {names}"
+                f"{self} found no member for {message.content!r:.60} (chose {chosen!r});"
+                f" it has {names}"
             )
         return chosen
 

@@ -134,8 +134,4 @@ class spent(Until, frozen=True, kw_only=True):
 def _parts(one: Until, other: Until, kind: type[Combined]) -> tuple[Until, ...]:
     if not isinstance(other, Until):
         raise Misused(f"expected another condition, such as turns(8), but got {other!r:.80}")
-    return tuple(
-        part
-        for c in (one, other)
-        for part in (c.parts if type(c) is kind else (c,))  # type: ignore[attr-defined]
-    )
+    return tuple(part for c in (one, other) for part in (c.parts if type(c) is kind else (c,)))
