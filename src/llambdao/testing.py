@@ -329,9 +329,9 @@ def _check_conversation(make: Callable[[], Node], message: Message) -> None:
     if transcript.error is not None and not isinstance(transcript.error, LlambdaoError):
         raise AssertionError(f"{message!r} raised {transcript.error!r}") from transcript.error
     for said in transcript.replies:
-        assert said.id and said.sender is not None and said.timestamp is not None, (
-            f"unsigned: {said!r}"
-        )
+        assert said.id, f"unsigned: {said!r}"
+        assert said.sender is not None, f"unsigned: {said!r}"
+        assert said.timestamp is not None, f"unsigned: {said!r}"
         assert said.timestamp.tzinfo is not None, f"a time without a zone: {said!r}"
         parsed = type(said).parse(said.json())
         assert (parsed.id, parsed.content) == (said.id, said.content), f"JSON changed {said!r}"

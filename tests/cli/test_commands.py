@@ -69,7 +69,16 @@ def test_help_loads_neither_models_nor_terminals(folder, environment):
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], ["dance"], ["run"], ["chat"], ["demo", "--turns", "0"], ["graph", "x", "--json"], ["run", "x", "a", "b"]]
+    "wrong",
+    [
+        [],
+        ["dance"],
+        ["run"],
+        ["chat"],
+        ["demo", "--turns", "0"],
+        ["graph", "x", "--json"],
+        ["run", "x", "a", "b"],
+    ],
 )
 def test_a_wrong_command_line_is_a_usage_error(llambdao, wrong):
     """Exit code 2, and what would have been right."""

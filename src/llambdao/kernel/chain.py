@@ -8,7 +8,7 @@ from llambdao.kernel.errors import Deadlock
 
 __all__ = ["DEEP", "Chains"]
 
-DEEP = 32
+DEEP = 64
 """From this depth on it is counted who waits; nobody pays for counting in shorter chains."""
 
 

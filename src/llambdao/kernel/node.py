@@ -24,7 +24,7 @@ from llambdao.kernel.dispatch import (
     SPEAKER,
     TABLES,
 )
-from llambdao.kernel.errors import Misused, NotANode
+from llambdao.kernel.errors import Misused, NotANode, UnknownIntent
 from llambdao.kernel.message import Address, Message, reference
 from llambdao.kernel.run import SYSTEM, Conversation, Options
 from llambdao.kernel.turn import current
@@ -328,8 +328,6 @@ class Node(BaseModel):
         handlers = type(self).__handlers__
         handler = handlers.get(message.intent or "chat")
         if handler is None:
-            from llambdao.kernel.errors import UnknownIntent
-
             known = ", ".join(n for n in handlers if handlers[n][1] != GUARDED) or "nothing"
             raise UnknownIntent(
                 f"{self} does not understand {message.intent!r}; it understands {known}"
@@ -385,8 +383,8 @@ class Node(BaseModel):
         """A source of random numbers: the same again for the same conversation and clock."""
         turn = current()
         if turn is None:
-            return random.Random()
-        return random.Random(f"{turn[1].salt}/{turn[1].serial()}")
+            return random.Random()  # noqa: S311  # for play, not for secrets
+        return random.Random(f"{turn[1].salt}/{turn[1].serial()}")  # noqa: S311
 
     def uuid(self) -> UUID:
         """A new id: the same again for the same conversation and clock."""

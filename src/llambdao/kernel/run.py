@@ -73,7 +73,8 @@ class Conversation(Struct, eq=False, weakref=True):
 
     `for reply in node.receive(message)` and `async for reply in node.receive(message)` are the
     same. Nobody runs before the next reply is asked for; stopping early (`break`, `close()`)
-    cancels whatever was caused. `reason` says why it ended, `dead_letters` what nobody would handle.
+    cancels whatever was caused. `reason` says why it ended, `dead_letters` what nobody would
+    handle.
 
     >>> from llambdao import Node
     >>> class Echo(Node):
@@ -200,8 +201,8 @@ def ask(node: Any, message: Message | str, **options: Unpack[Options]) -> Any:
     '6'
     """
     answer = None
-    for said in Conversation(node, message, options):
-        answer = said
+    for answer in Conversation(node, message, options):  # noqa: B007  # the last one stays
+        pass
     if answer is None:
         raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
     return answer

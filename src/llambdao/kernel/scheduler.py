@@ -210,12 +210,13 @@ class Scheduler(Struct, eq=False):
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def run(self) -> Generator[Any, None, None]:  # noqa: C901, PLR0912, PLR0915  # see RUN
+    def run(self) -> Generator[Any, None, None]:  # noqa: C901, PLR0912, PLR0915
         """Resume handlers until nobody can go on; yields what the outside is to hear.
 
         Yields None when nobody can go on before something happens outside: do the `calls`, let the
         tasks run, wait until `next_due`, then resume it.
         """
+        # The one long function: what every message passes through, so that each pays no calls.
         stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
         now, serial, most = self.now, self.serial, self.limits.messages
         deep, on_loop = self.deep_from, self.idle is None
@@ -256,8 +257,9 @@ class Scheduler(Struct, eq=False):
                 if value is not None:
                     act.value = None
                 says_only = False
-                while True:  # one turn: until the handler waits, ends or fails
-                    ended = over = False
+                over = talk is TAIL and value is None and error is None
+                while not over:  # one turn: until the handler waits, ends or fails
+                    ended = False
                     try:
                         if talk is not None:
                             if says_only and value is None and error is None:
@@ -441,7 +443,7 @@ class Scheduler(Struct, eq=False):
                             parent.ended(self, act)
                     elif self.roots:
                         self.roots.pop(id(act), None)
-                if act.busy and said is not PENDING:  # pyright: ignore[reportPossiblyUnboundVariable]
+                if act.busy and not act.running:
                     self.release(act)
             if self.reason is None:
                 self.reason = DONE
@@ -513,7 +515,8 @@ class Scheduler(Struct, eq=False):
             message = message.but(intent=intent, metadata=MappingProxyType(own))
             sign(message, self.now(), self.serial(), self.ink)
             word = intent
-        self._remember(message)
+        if not self.young or self.young[-1] is not message:
+            self._remember(message)
         if asker.depth > self.deep_from:
             self._check_chain(asker.node, asker.handler, asker)
         fan.message, fan.asker = message, asker
@@ -533,11 +536,9 @@ class Scheduler(Struct, eq=False):
         word, depth = message._intent or message.intent, asker.depth + 1
         first, most = fan.place, 1 if fan.ordered else CHUNK
         acts: list[Activation] = []
-        for node in nodes[first:] if first else nodes:
-            if len(acts) == most:
-                acts[-1].more = True
-                break
-            first += 1
+        for node in (
+            nodes if not first and len(nodes) <= most else self._some(fan, first, most, acts)
+        ):
             try:
                 handler = TABLES[type(node)].get(word)
             except KeyError:
@@ -554,9 +555,18 @@ class Scheduler(Struct, eq=False):
                     self._not_before(message.sender, act.node)
         if acts:
             fan.left += len(acts)
-            if acts[-1].more:
-                fan.place = first
         return acts
+
+    def _some(
+        self, fan: Any, first: int, most: int, acts: list[Activation]
+    ) -> Generator[Any, None, None]:
+        """Members from there on, until so many have been set going and the rest must wait."""
+        for place in range(first, len(fan.nodes)):
+            if len(acts) == most:
+                acts[-1].more = True
+                fan.place = place
+                return
+            yield fan.nodes[place]
 
     def address(self, act: Activation, node: Any, words: Any, intent: Any, default: str) -> Message:
         """The message that a question or a tell sends: fresh words, or a copy of a message."""

@@ -95,7 +95,7 @@ class Talk:
         return self.go_on(None, error)
 
     def close(self) -> None:
-        """Cancel the task; it cleans up now, if the loop is ours to run, else when that runs next."""
+        """Cancel the task; it cleans up now, if we run the loop, else when that runs next."""
         if self.task is not None:
             if not self.task.done():
                 self.task.cancel()

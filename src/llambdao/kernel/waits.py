@@ -287,13 +287,23 @@ class Relay(Fan):
     def __str__(self) -> str:
         return f"the relay of {str(_text(self.message))!r:.60}"
 
-    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
+        if self.state:
+            raise Misused(f"{self} was yielded twice; a wait is for one use, make another")
+        self.state = BEGUN
+        self.owner = owner
+        if branch:
+            self.branch = branch
         scheduler.relay(self, act)
-        return WAITING if self.left else None
+        if self.left:
+            return WAITING
+        self.state = OVER
+        return None
 
     def over(self, scheduler: Scheduler) -> None:
         if self.errors is None:
-            self.take(scheduler, 0, None)
+            self.state = OVER
+            self.owner.take(scheduler, self.branch, None)
         else:
             self.fail(scheduler, 0, together(self.errors, str(self)))
 
@@ -301,8 +311,8 @@ class Relay(Fan):
 class Stream(Fan):
     """The replies of one node or several: `while (reply := (yield stream)) is not None`.
 
-    They come one by one. Whoever speaks is resumed only as its replies are taken. `async for reply in stream` is the
-    same in a coroutine. `stream.via` is the node through which the reply came.
+    They come one by one; whoever speaks is resumed only as they are taken. In a coroutine
+    `async for reply in stream` is the same. `stream.via` is the node through which the reply came.
     """
 
     hears: ClassVar[bool] = True
