@@ -129,9 +129,9 @@ def test_what_was_said_can_be_saved(tmp_path, monkeypatch):
     assert Message.parse((tmp_path / "b.jsonl").read_text()).content == "Hello"
     assert out.getvalue().splitlines()[1:] == [
         "Where to? /save FILE",
-        "Saved 1 messages to a.txt.",
+        "Saved 1 message to a.txt.",
         "a.txt is there already; /save another one.",
-        "Saved 1 messages to b.jsonl.",
+        "Saved 1 message to b.jsonl.",
         "Could not save to no/such: No such file or directory.",
     ]
 

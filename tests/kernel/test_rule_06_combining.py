@@ -604,3 +604,35 @@ def test_a_message_is_no_wait():
     """Rule 6: only waits combine; a message among them is refused."""
     with pytest.raises(Misused):
         all_of(Message("?"))
+
+
+@every_driver
+def test_a_row_of_operators_makes_one_flat_wait(drive):
+    """Rule 6: `a & b & c` gives three values, `a | b | c` the first of three."""
+
+    class Asker(Node):
+        def chat(self, message):
+            values = yield call(int, "1") & call(int, "2") & call(int, "3")
+            first = yield sleep(3) | sleep(2) | call(int, "4")
+            return f"{values} {first}"
+
+    assert drive(lambda: Asker().receive("go", clock=FakeClock())).contents == ["[1, 2, 3] 4"]
+
+
+@every_driver
+def test_every_answer_of_a_silent_peer_is_no_answer(drive):
+    """Rule 5: silence raises `NoAnswer`, with `every=True` as without."""
+
+    class Silent(Node):
+        def request(self, message):
+            return None
+
+    class Asker(Node):
+        def chat(self, message):
+            try:
+                yield Silent(name="Ann").ask("?", every=True)
+            except NoAnswer as error:
+                return str(error)
+
+    heard = drive(lambda: Asker().receive("go")).contents
+    assert heard == ["the question '?' to Ann ended without a word"]

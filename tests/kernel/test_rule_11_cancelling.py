@@ -440,3 +440,36 @@ def test_a_network_inside_a_network_is_cancelled_too(handler, around, drive):
     assert outcome.contents == ["one"]
     assert LOG == ["speaker is over", "network is over"]
     assert [event.node.name for event in log.of("ended")] == ["S", "N", "top"]
+
+
+@every_driver
+@kinds(*WAITING)
+def test_who_was_asked_last_is_closed_first(handler, drive):
+    """Rule 11: of several who run for one handler the youngest, whether it yields or awaits."""
+
+    class Talker(Patient):
+        def query(self, message):
+            try:
+                yield "one"
+                yield "two"
+            finally:
+                LOG.append(f"{self.name} is over")
+
+    class Asker(Node):
+        @handler
+        def request(self, message):
+            stream = Talker(name="Ann").stream("?", intent="query")
+            yield stream
+            yield Patient(name="Bob").ask("?")
+
+    class Loud(Node):
+        def request(self, message):
+            yield sleep(1)
+            yield "loud"
+            yield "louder"
+
+    network = MapperNode(Asker(), Loud())
+    opening = Message("go", intent="request")
+    outcome = drive(lambda: network.receive(opening, clock=FakeClock()), take=1)
+    assert outcome.contents == ["loud"]
+    assert LOG == ["Bob is over", "Ann is over"]

@@ -12,9 +12,10 @@ from pydantic import Field
 from llambdao.console._human import ConsoleHumanNode
 from llambdao.console._screen import screen
 from llambdao.kernel.events import Reason
+from llambdao.kernel.fans import Stream
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.waits import FRESH, Ending, Settle, Stream
+from llambdao.kernel.waits import FRESH, Ending, Settle
 from llambdao.networks.groupchat import GroupChatNode, Talk, _at_a_table
 
 __all__ = ["ConsoleGroupChatNode", "ConsoleRoundTableNode", "addressed"]

@@ -80,8 +80,9 @@ class Activation(Struct, eq=False):
         self.others.append(wait)
 
     def waits(self) -> list[Wait]:
-        """Everything it waits for."""
-        waits = [wait for wait in self.others or () if wait.state == BEGUN]
+        """Everything it waits for, the youngest first."""
+        others: list[Wait] = self.others or []
+        waits = [wait for wait in reversed(others) if wait.state == BEGUN]
         if self.wait is not None and self.wait.state == BEGUN and self.wait not in waits:
             waits.insert(0, self.wait)
         return waits

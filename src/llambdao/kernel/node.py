@@ -25,10 +25,11 @@ from llambdao.kernel.dispatch import (
     TABLES,
 )
 from llambdao.kernel.errors import Misused, NotANode, UnknownIntent
+from llambdao.kernel.fans import Stream
 from llambdao.kernel.message import Address, Message, reference
 from llambdao.kernel.run import SYSTEM, Conversation, Options
 from llambdao.kernel.turn import current
-from llambdao.kernel.waits import Ask, Delegate, Stream, Tell
+from llambdao.kernel.waits import Ask, Delegate, Tell
 
 __all__ = ["CURATED", "Edge", "Node", "intent"]
 

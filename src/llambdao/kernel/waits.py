@@ -8,11 +8,11 @@ a bigger wait it is part of, or a future that a coroutine awaits.
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.message import Message
@@ -28,9 +28,7 @@ __all__ = [
     "Ask",
     "Call",
     "Expect",
-    "Relay",
     "Sleep",
-    "Stream",
     "Tell",
     "Wait",
     "all_of",
@@ -165,7 +163,7 @@ class Ask(Asking):
     answer: Any = None
 
     def __str__(self) -> str:
-        return f"the question {str(_text(self.words))!r:.60} to {self.node}"
+        return f"the question {str(text_of(self.words))!r:.60} to {self.node}"
 
     def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
         if self.state:
@@ -189,7 +187,7 @@ class Ask(Asking):
         return True
 
     def ended(self, scheduler: Scheduler, child: Activation) -> None:
-        if self.answer is None:
+        if not self.answer:
             self.fail(scheduler, 0, NoAnswer(f"{self} ended without a word"))
         else:
             self.state = OVER
@@ -213,7 +211,7 @@ class Tell(Wait):
     intent: str | None = None
 
     def __str__(self) -> str:
-        return f"the message {str(_text(self.words))!r:.60} to {self.node}"
+        return f"the message {str(text_of(self.words))!r:.60} to {self.node}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
         message = scheduler.address(act, self.node, self.words, self.intent, "inform")
@@ -222,184 +220,6 @@ class Tell(Wait):
     def due(self, scheduler: Scheduler) -> None:
         """There is room in the mailbox."""
         self.take(scheduler, 0, None)
-
-
-class Fan(Asking):
-    """A wait for several nodes at once, which are set going a few at a time."""
-
-    hears: ClassVar[bool] = False
-    """Does it hear what they say, or does whoever hears the one who waits?"""
-
-    nodes: Any
-    message: Any
-    intent: str | None = None
-    ordered: bool = False
-    asker: Any = None
-    place: int = 0  # of the next one to be set going
-    left: int = 0  # set going and not ended
-    kept: Any = None  # those who wait and have not ended: one, or a dict of them
-    errors: Any = None
-
-    def ended(self, scheduler: Scheduler, child: Activation) -> None:
-        self.left -= 1
-        if child.kept:
-            if self.kept is child:
-                self.kept = None
-            elif type(self.kept) is dict:
-                self.kept.pop(id(child), None)
-        if not self.left:
-            if child.more:
-                scheduler.stack += scheduler.following(self)
-            if not self.left:
-                self.over(scheduler)
-
-    def over(self, scheduler: Scheduler) -> None:
-        """All have ended."""
-        raise NotImplementedError
-
-    def failed(self, scheduler: Scheduler, child: Activation, error: BaseException) -> None:
-        self.errors = [*(self.errors or ()), error]
-        self.ended(scheduler, child)
-
-    def keep(self, act: Activation) -> None:
-        """This one waits: it is to be found when all are cancelled."""
-        act.kept = True
-        if self.kept is None:
-            self.kept = act
-        elif type(self.kept) is dict:
-            self.kept[id(act)] = act
-        else:
-            self.kept = {id(self.kept): self.kept, id(act): act}
-
-    def children(self) -> Iterable[Activation]:
-        if self.kept is None:
-            return ()
-        return [*self.kept.values()] if type(self.kept) is dict else [self.kept]
-
-
-class Relay(Fan):
-    """Hand a message to several nodes; what they say goes to whoever hears the relayer.
-
-    Its value is None, when all have ended. If some fail, the replies of the others still come,
-    then the error (several: an `ExceptionGroup`).
-    """
-
-    def __str__(self) -> str:
-        return f"the relay of {str(_text(self.message))!r:.60}"
-
-    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
-        if self.state:
-            raise Misused(f"{self} was yielded twice; a wait is for one use, make another")
-        self.state = BEGUN
-        self.owner = owner
-        if branch:
-            self.branch = branch
-        scheduler.relay(self, act)
-        if self.left:
-            return WAITING
-        self.state = OVER
-        return None
-
-    def over(self, scheduler: Scheduler) -> None:
-        if self.errors is None:
-            self.state = OVER
-            self.owner.take(scheduler, self.branch, None)
-        else:
-            self.fail(scheduler, 0, together(self.errors, str(self)))
-
-
-class Stream(Fan):
-    """The replies of one node or several: `while (reply := (yield stream)) is not None`.
-
-    They come one by one; whoever speaks is resumed only as they are taken. In a coroutine
-    `async for reply in stream` is the same. `stream.via` is the node through which the reply came.
-    """
-
-    hears: ClassVar[bool] = True
-
-    deltas: bool = False
-    table: bool = False
-    relays: bool = False
-    via: Any = None
-    question: bool = False
-    wanted: bool = False
-    heard: Any = field(default_factory=list)
-    parked: Any = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"the stream of answers to {str(_text(self.message))!r:.60}"
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        if (reply := await self) is None:
-            raise StopAsyncIteration
-        return reply
-
-    def start(self, scheduler: Scheduler, act: Activation, owner: Any, branch: int = 0) -> Any:
-        """Every yield of a stream takes one reply; the first one sets it going."""
-        if self.wanted:
-            raise Misused(f"{self} is already being waited for")
-        self.owner, self.branch = owner, branch
-        if self.state == FRESH:
-            self.state = BEGUN
-            if self.relays:
-                scheduler.relay(self, act)
-            else:
-                scheduler.question(self, act)
-            if self.left:
-                act.also(self)
-        elif not self.heard and self.parked:
-            scheduler.stack.extend(self.parked)
-            self.parked.clear()
-        if self.heard:
-            return self.next()
-        if not self.left:
-            return self.close()
-        self.wanted = True
-        return WAITING
-
-    def next(self) -> Any:
-        """The oldest reply that has not been taken."""
-        said, act, self.question = self.heard.pop(0)
-        self.via = self.nodes[act.place]
-        return said
-
-    def close(self) -> Any:
-        """The end of the stream: None, or the errors of those who failed."""
-        self.state = OVER
-        if errors := self.errors:
-            self.errors = None
-            raise together(errors, str(self))
-
-    def hear(
-        self, scheduler: Scheduler, act: Activation, said: Any, question: bool = False
-    ) -> bool:
-        if self.state == OVER:
-            scheduler.cancel(act)
-            return False
-        self.heard.append((said, act, question))
-        if not question:
-            self.parked.append(act)
-        if self.wanted:
-            self.wanted = False
-            self.owner.take(scheduler, self.branch, self.next())
-        return False
-
-    def over(self, scheduler: Scheduler) -> None:
-        if self.wanted:
-            self.wanted = False
-            try:
-                self.owner.take(scheduler, self.branch, self.close())
-            except Exception as error:
-                self.owner.fail(scheduler, self.branch, error)
-
-    def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
-        raise NotImplementedError
-
-    def children(self) -> Iterable[Activation]:
-        return [*self.parked, *Fan.children(self)]
 
 
 class Delegate(Asking):
@@ -565,6 +385,10 @@ class Composite(Wait):
 class AllOf(Composite):
     """Every part begun, in order, before any is waited for; the first failure ends the rest."""
 
+    def __and__(self, other: Wait) -> AllOf:
+        self.state = OVER  # its parts go into the bigger one
+        return all_of(*self.parts, other)
+
     def __str__(self) -> str:
         return f"all of {', '.join(map(str, self.parts)):.200}"
 
@@ -600,6 +424,10 @@ class AnyOf(Composite):
     """The value of the first part that succeeds; the rest is cancelled."""
 
     which: bool = False
+
+    def __or__(self, other: Wait) -> AnyOf:
+        self.state = OVER  # its parts go into the bigger one
+        return any_of(*self.parts, other, which=self.which)
 
     def __str__(self) -> str:
         return f"any of {', '.join(map(str, self.parts)):.200}"
@@ -639,7 +467,7 @@ def together(errors: list[BaseException], what: str) -> BaseException:
     )
 
 
-def _text(words: Any) -> Any:
+def text_of(words: Any) -> Any:
     return getattr(words, "content", words)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Generator
 from typing import Any
 
 from llambdao.kernel.events import Reason
+from llambdao.kernel.fans import Relay, Stream
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.turn import current
-from llambdao.kernel.waits import Ending, Relay, Settle, Stream
+from llambdao.kernel.waits import Ending, Settle
 from llambdao.networks.mapper import MapperNode
 from llambdao.networks.until import Until
 

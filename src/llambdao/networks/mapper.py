@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from llambdao.kernel.errors import NotANode
+from llambdao.kernel.fans import Relay
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
-from llambdao.kernel.waits import Relay
 
 __all__ = ["MapperNode"]
 
