@@ -122,7 +122,7 @@ def test_dict_has_plain_data_only():
         "sender": {"id": ann.id, "name": "Ann", "role": "system"},
         "to": "b",
         "reply_to": "m1",
-        "timestamp": "2030-01-02T03:04:05+00:00",
+        "timestamp": "2030-01-02T03:04:05Z",
         "metadata": {"a": [1, 2], "by": {"id": ann.id, "name": "Ann", "role": "system"}},
         "aye": True,
         "weight": 1,

@@ -229,7 +229,7 @@ class Message(Frozen, metaclass=MessageMeta, kw_only=False):
             "sender": reference(self.sender),
             "to": getattr(self.to, "id", self.to),
             "reply_to": getattr(self.reply_to, "id", None),
-            "timestamp": stamp.isoformat() if stamp else None,
+            "timestamp": stamp.isoformat().replace("+00:00", "Z") if stamp else None,
             "metadata": {key: plain(value) for key, value in self.metadata.items()} or None,
         }
         data = {name: value for name, value in data.items() if value is not None}
