@@ -1,5 +1,7 @@
 """Rule 2: four kinds of handler, one meaning; what they may produce, and what not."""
 
+from contextlib import suppress
+
 import pytest
 
 from drivers import every_driver
@@ -345,3 +347,67 @@ def test_a_subclass_of_str_is_words(drive):
             yield Words("hello")
 
     assert drive(lambda: Speaker().receive("go")).contents == ["hello"]
+
+
+@every_driver
+def test_a_value_returned_through_a_finally_block_is_said(drive):
+    """Rule 2: what is returned is said last, whatever is cleaned up on the way."""
+    log = []
+
+    class Careful(Node):
+        def chat(self, message):
+            try:
+                yield "one"
+                return message.content
+            finally:
+                log.append("clean")
+
+    assert drive(lambda: Careful().receive("two")).contents == ["one", "two"]
+    assert log == ["clean"]
+
+
+def empty_return(self, message):
+    """Ends early, or not."""
+    yield "one"
+    if message.content:
+        return
+    yield "two"
+
+
+def conditional(self, message):
+    """Returns something, or None."""
+    yield "one"
+    return message.content if message.content != "none" else None
+
+
+def in_a_loop(self, message):
+    """Returns from within."""
+    for word in ("a", "b"):
+        with suppress(ValueError):
+            yield word
+            if word == message.content:
+                return word * 2
+    return None
+
+
+def nothing_at_all(self, message):
+    """Says it all."""
+    yield from ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("handler", "words", "heard"),
+    [
+        (empty_return, "x", ["one"]),
+        (empty_return, "", ["one", "two"]),
+        (conditional, "x", ["one", "x"]),
+        (conditional, "none", ["one"]),
+        (in_a_loop, "b", ["a", "b", "bb"]),
+        (in_a_loop, "c", ["a", "b"]),
+        (nothing_at_all, "x", ["one", "two"]),
+    ],
+)
+def test_whatever_way_a_generator_ends(handler, words, heard):
+    """Rule 2: what is returned is said last, and nothing is when nothing is returned."""
+    speaker = type("Speaker", (Node,), {"chat": handler, "__module__": __name__})()
+    assert [said.content for said in speaker.receive(Message(words))] == heard

@@ -267,3 +267,18 @@ def test_members_keep_their_own_mailbox(drive):
     network = MapperNode(MapperNode(shared), MapperNode(shared))
     drive(lambda: network.receive("go"))
     assert log == ["begins", "ends"] * 2
+
+
+@pytest.mark.parametrize("depth", [1, 49, 50, 51, 63, 64, 65, 66, 99, 100, 101])
+def test_whoever_waits_at_any_depth_goes_on(depth):
+    """Rule 7: depth changes nothing, wherever the counting of long chains begins."""
+
+    class Sleeper(Node):
+        def chat(self, message):
+            yield sleep(1)
+            return "awake"
+
+    network = Sleeper()
+    for _ in range(depth):
+        network = MapperNode(network)
+    assert [said.content for said in network.receive("up", clock=FakeClock())] == ["awake"]

@@ -488,14 +488,17 @@ def _kind(function: Callable[..., Any]) -> int:
 
 
 def _returns(code: CodeType) -> bool:
-    """Could this generator return a value? One that cannot need not be asked for it at its end."""
-    before: Any = None
+    """Could this generator return a value? One that cannot need not be asked for it at its end.
+
+    It cannot if every return stands right behind a constant None, and nothing jumps in between.
+    """
+    before = ""
     for step in dis.get_instructions(code):
-        if step.opname == "RETURN_VALUE" and (before is None or before.argval is not None):
+        if step.opname == "RETURN_VALUE" and (before != "LOAD_CONST None" or step.is_jump_target):
             return True
         if step.opname == "RETURN_CONST" and step.argval is not None:
             return True
-        before = step
+        before = f"{step.opname} {step.argval}"
     return False
 
 

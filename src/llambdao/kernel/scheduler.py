@@ -402,7 +402,7 @@ class Scheduler(Struct, eq=False):
                         if act.fan and not act.kept:
                             act.parent.keep(act)
                         if act.depth > deep:
-                            self.chains.count(act)
+                            self._long_chains().count(act)
                         if observers:
                             self.observe("waits", node, act.message, said)
                         break
@@ -897,9 +897,13 @@ class Scheduler(Struct, eq=False):
         return False
 
     def _check_chain(self, node: Any, handler: Any, asker: Activation) -> None:
+        self._long_chains().check(node, handler, asker)
+
+    def _long_chains(self) -> Chains:
         if self.chains is None:
             self.chains = Chains(self.limits.chain, self.deep_from)
-        self.chains.check(node, handler, asker)
+        chains: Chains = self.chains
+        return chains
 
     def _hold(self, act: Activation) -> None:
         """A task of this activation is under way."""
