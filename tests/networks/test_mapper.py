@@ -16,6 +16,7 @@ from llambdao import (
     ask,
     intent,
 )
+from llambdao.testing import capture
 from transcript import lines
 
 RELAYED = ("chat", "request", "query", "inform", "proxy", "step", "do")
@@ -260,3 +261,25 @@ def test_members_as_a_field():
     """`MapperNode(members=[...])` is the same."""
     network = MapperNode(members=[Chatter(name="A")])
     assert said(network, "x") == ["A chats"]
+
+
+@pytest.mark.parametrize("words", ["news", Message("news"), Message("news", intent="chat")])
+def test_a_network_may_relay_words_of_its_own(words):
+    """They are signed by the network, and said once for all members."""
+
+    class Herald(MapperNode):
+        def chat(self, message):
+            yield self.relay(words if isinstance(words, str) else words.but())
+
+    class Ear(Node):
+        def chat(self, message):
+            return f"{self.name} heard {message.content} from {message.sender}"
+
+    herald = Herald(Ear(name="Ann"), Ear(name="Bob"), name="Herald")
+    transcript = capture(herald, "go")
+    assert [said.content for said in transcript.replies] == [
+        "Ann heard news from Herald",
+        "Bob heard news from Herald",
+    ]
+    assert [str(said) for said in transcript.messages][1] == "Herald: news"
+    assert len({said.id for said in transcript.messages}) == 4

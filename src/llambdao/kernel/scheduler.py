@@ -148,6 +148,8 @@ class Scheduler(Struct, eq=False):
         if self.limits is not LIMITS:
             self.deep_from = min(DEEP, self.limits.chain // 2)
         if message.ink is None:
+            if message._intent is None and message._action is None:
+                force_setattr(message, "_intent", "chat")
             if message.metadata is not NOTHING:
                 self._freeze(message)
             sign(message, self.now(), self.serial(), ink)
@@ -509,6 +511,8 @@ class Scheduler(Struct, eq=False):
         message, intent = fan.message, fan.intent
         if type(message) is str:
             message = self.address(asker, asker.node, message, intent, "chat")
+        elif message.ink is None:
+            message = self.address(asker, asker.node, message, ITSELF, "chat")
         word = message._intent or message.intent
         if intent is not None and word != intent:
             own = {**message.metadata, "intent": word}
@@ -520,20 +524,22 @@ class Scheduler(Struct, eq=False):
         if asker.depth > self.deep_from:
             self._check_chain(asker.node, asker.handler, asker)
         fan.message, fan.asker = message, asker
-        self.stack += self.following(fan)
+        self.stack += self.following(fan, word)
         if not fan.left and asker.asker is None and not fan.hears:
             others = [node for node in fan.nodes if node is not message.sender]
             if others:
                 raise nobody(asker.node, others, word)
 
-    def following(self, fan: Any) -> list[Activation]:
+    def following(self, fan: Any, word: str | None = None) -> list[Activation]:
         """The next few of those a message is relayed to."""
         nodes, message, asker, hears = fan.nodes, fan.message, fan.asker, fan.hears
         hearer, place = (fan, fan.place) if hears else (asker.hearer, asker.place)
-        author = message._sender or message.sender
+        author = message._sender
+        if author is None:
+            author = message.ink.sender
         if type(author) is Address:
             author = next((node for node in nodes if node == author), None)
-        word, depth = message._intent or message.intent, asker.depth + 1
+        word, depth = word or message._intent or message.intent, asker.depth + 1
         first, most = fan.place, 1 if fan.ordered else CHUNK
         acts: list[Activation] = []
         for node in (
