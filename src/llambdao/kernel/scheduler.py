@@ -142,7 +142,7 @@ class Scheduler(Struct, eq=False):
 
     # -- the ways in ---------------------------------------------------------------------------
 
-    def open(self, node: Any, message: Message, hearer: Any) -> Activation:
+    def open(self, node: Any, message: Any, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
         if self.limits is not LIMITS:
