@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from llambdao.kernel.run import SYSTEM
+from llambdao.runtime import Runtime
+
 
 @dataclass
 class Outcome:
@@ -79,6 +82,45 @@ def plain_in_loop(open_, take=None):
     return asyncio.run(main())
 
 
-DRIVERS = {"plain": plain, "aiter": aiter_, "plain-in-loop": plain_in_loop}
+def runtime(open_, take=None):
+    """`async for reply in runtime.send(node, message)`."""
+
+    async def main():
+        asked = open_()
+        asked._closed = True  # it is opened below
+        options = {**(asked._options or {})}
+        clock = options.pop("clock", SYSTEM)
+        async with Runtime(clock=clock, watchdog=None) as home:
+            if "choose" in options:
+                home._choose = options.pop("choose")
+            conversation = home._conversation(
+                asked._node, asked._message, options, asked._hearer, takes=True
+            )
+            for key, value in asked._news:
+                conversation.news(key, value)
+            outcome = Outcome(conversation=conversation)
+            try:
+                async with aclosing(conversation) as replies:
+                    async for said in replies:
+                        outcome.replies.append(said)
+                        if len(outcome.replies) == take:
+                            break
+            except Exception as error:  # noqa: BLE001  # as above
+                outcome.error = error
+            return outcome
+
+    return asyncio.run(main())
+
+
+DRIVERS = {
+    "plain": plain,
+    "aiter": aiter_,
+    "plain-in-loop": plain_in_loop,
+    "runtime": runtime,
+}
 
 every_driver = pytest.mark.parametrize("drive", DRIVERS.values(), ids=DRIVERS)
+
+ALONE = {name: drive for name, drive in DRIVERS.items() if name != "runtime"}
+every_driver_of_its_own = pytest.mark.parametrize("drive", ALONE.values(), ids=ALONE)
+"""Those that drive one conversation and know nothing else from which news or help could come."""

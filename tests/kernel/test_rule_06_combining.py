@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clock import START, FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_its_own
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import (
     Deadlock,
@@ -421,7 +421,7 @@ def test_news_come_while_the_conversation_is_under_way(handler):
     assert [said.content for said in conversation] == ["hello, Ann", "hello, Bob"]
 
 
-@every_driver
+@every_driver_of_its_own
 @kinds(*WAITING)
 def test_an_expectation_nobody_can_fulfil_is_a_deadlock(handler, drive):
     """Rule 6 and 9: when nothing else is under way, an `expect` is a `Deadlock` that names it."""

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_its_own
 from kinds import SPEAKING, kinds
 from llambdao import (
     Deadlock,
@@ -170,7 +170,7 @@ def test_tell_says_why_it_ended_too():
     assert tell(Chatterbox(), "go").reason is Reason.DONE
 
 
-@every_driver
+@every_driver_of_its_own
 def test_a_deadlock_names_who_waits_for_what(drive):
     """Rule 9: when only expectations that nobody can fulfil remain, it is no hang."""
 
@@ -190,7 +190,7 @@ def test_a_deadlock_names_who_waits_for_what(drive):
         assert words in str(outcome.error)
 
 
-@every_driver
+@every_driver_of_its_own
 @kinds(*SPEAKING)
 def test_what_was_told_and_waits_for_ever_is_a_deadlock_too(handler, drive):
     """Rule 9: also if nobody asked for it; what could be said was said before."""

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_its_own
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import MapperNode, Message, Node, sleep, tell
 from transcript import Notebook
@@ -59,7 +59,7 @@ def test_what_was_said_before_the_error_is_heard(handler, drive):
     assert type(outcome.error) is ZeroDivisionError
 
 
-@every_driver
+@every_driver_of_its_own
 def test_an_error_in_what_was_told_is_raised_in_the_caller(drive):
     """Rule 10: nobody waits for what was told, so its error ends the conversation."""
 

@@ -11,6 +11,10 @@
      +- Unreachable           no node of that address is known here (also LookupError)
      +- NoAnswer              a question nobody answered (also TimeoutError when time ran out)
      +- LimitReached          the conversation used up what it was allowed
+     |   +- BudgetReached     ... of money, tokens, calls, time or messages
+     +- MailboxFull           a node has no room for another message
+     +- Stopped               the node, or its runtime, takes no more messages
+     |   +- Restarted         the node was restarted while it was at work
      +- Deadlock              everybody waits for somebody
      +- DuplicateKind         two message classes share one name (also TypeError)
 
@@ -21,15 +25,19 @@ from __future__ import annotations
 
 __all__ = [
     "BadMessage",
+    "BudgetReached",
     "Deadlock",
     "DuplicateKind",
     "LimitReached",
     "LlambdaoError",
+    "MailboxFull",
     "Misused",
     "NoAnswer",
     "NotANode",
     "NotPermitted",
+    "Restarted",
     "Said",
+    "Stopped",
     "UnknownIntent",
     "UnknownKind",
     "Unreachable",
@@ -78,6 +86,22 @@ class NoAnswer(LlambdaoError, TimeoutError):
 
 class LimitReached(LlambdaoError):
     """A conversation used up what it was allowed; it says which limit, and how to raise that."""
+
+
+class BudgetReached(LimitReached):
+    """There is not enough left in a budget; it says of what, and whose budget it is."""
+
+
+class MailboxFull(LlambdaoError):
+    """A node's mailbox has no room, and its policy is not to wait."""
+
+
+class Stopped(LlambdaoError):
+    """The node, or the runtime it lives in, was stopped and takes no more messages."""
+
+
+class Restarted(Stopped):
+    """The node was restarted by its supervisor while it was at work on this message."""
 
 
 class Deadlock(LlambdaoError):

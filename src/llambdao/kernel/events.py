@@ -44,20 +44,24 @@ class Exhausted(BaseException):
 class Event(Struct, frozen=True, eq=False):
     """Something an observer sees, in order.
 
-    `kind` is one of said, delivered, delta, waits, ended, failed, dead, over.
+    `kind` is one of said, delivered, delta, waits, ended, failed, dead, supervised, over. `conversation` is the
+    message from outside that caused it all.
     """
 
     kind: str
     node: Any = None
     message: Any = None
     detail: Any = None
+    conversation: Any = None
 
 
 class DeadLetter(Struct, frozen=True, eq=False):
-    """A message that nobody could or would handle, and why."""
+    """A message that nobody could or would handle, for which node, why, and what was raised."""
 
     message: Any
     reason: str
+    node: Any = None
+    error: Any = None
 
 
 class Recorder(Protocol):

@@ -188,11 +188,11 @@ class Node(BaseModel):
         TABLES[cls] = cls.__handlers__ if cls.__receive__ is None else Everything(cls.__receive__)
 
     def __init__(self, /, **fields: Any) -> None:
-        super().__init__(**fields)
         put = object.__setattr__
         put(self, "_edges", None)
         put(self, "_undo", None)
         put(self, "_id", None)
+        super().__init__(**fields)
         put(self, "__pydantic_fields_set__", _shared(self.__pydantic_fields_set__))
 
     # -- who it is -----------------------------------------------------------------------------

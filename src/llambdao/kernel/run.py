@@ -166,7 +166,7 @@ class Conversation(Struct, eq=False, weakref=True):
             )
         self._scheduler = scheduler
         if hearer is WATCHER:
-            scheduler.seen = deque()
+            scheduler.watched, scheduler.seen = True, deque()
             hearer = None
         scheduler.open(node, message, hearer)
         if self._news:

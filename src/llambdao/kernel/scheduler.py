@@ -34,7 +34,7 @@ from llambdao.kernel.dispatch import (
 )
 from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
-from llambdao.kernel.mailbox import Mailboxes
+from llambdao.kernel.mailbox import FULL, Mailboxes
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
 from llambdao.kernel.turn import LOOPS
 from llambdao.kernel.waits import (
@@ -92,12 +92,28 @@ worded: Callable[..., Any] = Message
 
 DONE = Reason.DONE
 
+GOES_IN = (None, FULL)
+"""What a mailbox says of a message that it takes."""
+
 CHUNK = 16
 """How many members of a network are set going at a time."""
 
 
+PAUSE: Any = object()
+"""What `run` yields when others should have their turn: the driver comes back later."""
+
+PARK: Any = object()
+"""What is sent to `run` when nobody takes the reply yet: its speaker waits, the others go on."""
+
+SLICE = 64
+"""How many messages a conversation may say in a row where it shares its driver with others."""
+
+
 class Scheduler(Struct, eq=False):
-    """Everything under way in one conversation (or, in a runtime, in all of them)."""
+    """Everything under way in one conversation.
+
+    In a runtime many of them share their mailboxes, and a `home` hears what matters to others.
+    """
 
     now: Callable[[], int]
     salt: int
@@ -107,6 +123,9 @@ class Scheduler(Struct, eq=False):
     idle: Any = None  # called when nobody can go on; None: the driver is told by a None
     finish: Any = None  # called at the end
     host: Any = None  # where the driver keeps the tasks of this scheduler
+    home: Any = None  # the conversation of a runtime, where there is one
+    budget: Any = None  # what its calls and messages are charged to
+    credit: int = 0  # the number of messages at which to look at the limits, or at the others
     sleep: Any = time.sleep  # how the driver lets time pass
     settling: Any = None  # the talk whose task has just been let go on
     choose: Any = None  # who goes on next, of so many; None: the one on top
@@ -114,7 +133,8 @@ class Scheduler(Struct, eq=False):
     observers: Any = ()  # called with every event
     answerer: Any = None  # who answers questions that reach the outside
     deltas: bool = False  # does the outside want to hear deltas?
-    seen: Any = None  # what a watcher has not been shown yet
+    watched: bool = False  # is everything that is said to be shown to the outside?
+    seen: Any = None  # what has not been shown yet
     stack: list[Activation] = field(default_factory=list)
     ready: Any = ()
     told: Any = ()
@@ -123,10 +143,12 @@ class Scheduler(Struct, eq=False):
     dropped: Any = ()  # calls that nobody waits for any longer
     under_way: int = 0  # calls and tasks the driver is busy with
     perhaps: int = 0  # tasks that wait for nodes, and perhaps for something else too
+    parked: int = 0  # turns that wait in a mailbox
     expected: Any = None
     kept: Any = None  # news that nobody expected yet
     questions: Any = None
-    root: Any = None  # what the message from outside began
+    opening: Any = None  # the message from outside
+    root: Any = None  # what that began
     roots: Any = None  # what was told and has begun
     turn: Any = None  # who speaks to the outside
     mailboxes: Any = None
@@ -145,6 +167,9 @@ class Scheduler(Struct, eq=False):
     def open(self, node: Any, message: Any, hearer: Any) -> Activation:
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
+        self.credit = most = self.limits.messages
+        if self.home is not None and most > SLICE:
+            self.credit = SLICE
         if self.limits is not LIMITS:
             self.deep_from = min(DEEP, self.limits.chain // 2)
         if message.ink is None:
@@ -153,7 +178,8 @@ class Scheduler(Struct, eq=False):
             if message.metadata is not NOTHING:
                 self._freeze(message)
             sign(message, self.now(), self.serial(), ink)
-        if self.observers or self.seen is not None:
+        self.opening = message
+        if self.observers or self.watched:
             self.observe("said", message._sender, message)
         handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
         if handler is None or handler[1] == GUARDED:
@@ -200,8 +226,11 @@ class Scheduler(Struct, eq=False):
         for act in reversed(self.everybody()):
             self.shut(act, errors)
         for act in self.told:
-            act.closed = True
-            self.bury(act.message, "cancelled")
+            if not act.closed:
+                act.closed = True
+                if self.home is not None:
+                    self.mailboxes.forget(act)
+                self.bury(act.message, "cancelled", act.node)
         self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
@@ -220,7 +249,7 @@ class Scheduler(Struct, eq=False):
         """
         # The one long function: what every message passes through, so that each pays no calls.
         stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
-        now, serial, most = self.now, self.serial, self.limits.messages
+        now, serial, most, watched = self.now, self.serial, self.credit, self.watched
         deep, on_loop = self.deep_from, self.idle is None
         act: Any = None
         try:
@@ -238,7 +267,7 @@ class Scheduler(Struct, eq=False):
                     act = self._next_told()
                 elif self.root.closed and not (
                     self.calls or self.under_way or self.timers or self.roots or self.perhaps
-                ):
+                ):  # what is parked in a mailbox is among the roots
                     break
                 elif self.idle is not None:
                     self._outside_is_busy()
@@ -249,7 +278,7 @@ class Scheduler(Struct, eq=False):
                     continue
                 else:
                     break
-                if act.closed or (self.mailboxes is not None and self.mailboxes.put(act)):
+                if act.closed or (self.mailboxes is not None and self.mailboxes.put(self, act)):
                     continue
                 node, talk, value, error = act.node, act.talk, act.value, act.error
                 if act.running:
@@ -324,7 +353,7 @@ class Scheduler(Struct, eq=False):
                                 if said.metadata is not NOTHING:
                                     self._freeze(said)
                                 if (number := serial()) > most:
-                                    self._exhausted()
+                                    most = self._more(number)
                                 force_setattr(said, "ink", act.ink or self._ink(act))
                                 force_setattr(said, "said_at", now())
                                 force_setattr(said, "number", number)
@@ -338,7 +367,7 @@ class Scheduler(Struct, eq=False):
                             is_new = False
                     elif sort == WORDS:
                         if (number := serial()) > most:
-                            self._exhausted()
+                            most = self._more(number)
                         ink = act.ink or self._ink(act)
                         said = worded(
                             said,
@@ -409,14 +438,18 @@ class Scheduler(Struct, eq=False):
                             self.observe("waits", node, act.message, said)
                         break
                     # a reply
-                    if is_new and (observers or seen is not None):
+                    if is_new and (observers or watched):
                         self.observe("said", node, said)
                     hearer = act.hearer
                     if hearer is OUTSIDE:
                         if on_loop:
                             self.turn = act
-                        yield said
+                        parked = (yield said) is PARK
                         if act.closed:
+                            break
+                        if parked:
+                            if ended:
+                                act.talk = TAIL
                             break
                         if node._undo:
                             node._undo.clear()
@@ -466,7 +499,7 @@ class Scheduler(Struct, eq=False):
     def ask(self, wait: Any, asker: Activation) -> Activation:
         """Put a question to a node: it is handled next, and heard by the wait."""
         node, words = wait.node, wait.words
-        if type(words) is str and not self.observers and self.seen is None:
+        if type(words) is str and not self.observers and not self.watched:
             message: Any = self._words(asker, node, words, wait.intent or "request")
         else:
             message = self.address(asker, node, words, wait.intent, "request")
@@ -593,7 +626,7 @@ class Scheduler(Struct, eq=False):
             sign(message, self.now(), self._count(), ink)
         else:
             raise Misused(f"expected words or a Message for {node}, but got {words!r:.80}")
-        if self.observers or self.seen is not None:
+        if self.observers or self.watched:
             self.observe("said", act.node, message)
         return message
 
@@ -603,9 +636,14 @@ class Scheduler(Struct, eq=False):
         act = Activation(node, message, handler, None, None, 0, None, 0)
         if not isinstance(self.told, deque):
             self.told, self.queued = deque(), {}
+        is_full = None
+        if self.home is not None and (is_full := self.mailboxes.arrive(self, act)) not in GOES_IN:
+            if act.closed or wait is None:
+                return None
+            raise is_full
         self.told.append(act)
         waiting = self.queued[id(node)] = self.queued.get(id(node), 0) + 1
-        if waiting <= self.limits.mailbox or wait is None:
+        if wait is None or (waiting <= self.limits.mailbox and is_full is None):
             return None
         act.others = [wait]
         return WAITING
@@ -663,17 +701,39 @@ class Scheduler(Struct, eq=False):
                 self.chains.forget(one)
             if one.busy:
                 self.release(one)
+            if self.home is not None and one.talk is None:
+                self.mailboxes.forget(one)
             if self.roots:
                 self.roots.pop(id(one), None)
             if self.observers:
                 self.observe("ended", one.node, one.message, "cancelled")
 
+    def refuse(self, act: Activation, error: Exception, reason: str) -> None:
+        """A node does not take this message: a dead letter, and an error for who asked."""
+        act.closed = True
+        self.bury(act.message, reason, act.node, error)
+        for wait in act.others or ():
+            self._input(wait.due)
+        if self.roots:
+            self.roots.pop(id(act), None)
+        if act.parent is not None:
+            self._input(act.parent.failed, act, error)
+        elif act is self.root:
+            self.reason, self.detail = Reason.FAILED, repr(error)
+            self.home.refused(error)
+        self.home.wake()
+
+    def resume(self, act: Activation) -> None:
+        """This turn can go on, after those before it."""
+        if not isinstance(self.ready, deque):
+            self.ready = deque()
+        self.ready.append(act)
+
     def promote(self, mark: int) -> None:
         """What is on the stack from here on came from outside: it is ready, after the others."""
         if len(self.stack) > mark:
-            if not isinstance(self.ready, deque):
-                self.ready = deque()
-            self.ready.extend(self.stack[mark:])
+            for act in self.stack[mark:]:
+                self.resume(act)
             del self.stack[mark:]
 
     def cleanup_failed(self, error: BaseException) -> None:
@@ -691,23 +751,26 @@ class Scheduler(Struct, eq=False):
 
     def observe(self, kind: str, node: Any, message: Any, detail: Any = None) -> None:
         """Let the observers see what happened; an observer that fails harms nobody else."""
-        if self.seen is not None and kind == "said":
+        if self.watched and kind == "said":
             self.seen.append(message)
         if self.observers:
-            event = Event(kind, node, message, detail)
+            event = Event(kind, node, message, detail, self.opening)
             for observer in self.observers:
                 try:
                     observer(event)
                 except Exception as error:
                     warnings.warn(f"observer {observer} failed: {error!r}", RuntimeWarning, 2)
 
-    def bury(self, message: Message, reason: str) -> None:
+    def bury(self, message: Message, reason: str, node: Any = None, error: Any = None) -> None:
         """Keep a message that nobody could or would handle, among the last thousand of them."""
+        letter = DeadLetter(message, reason, node, error)
+        if self.home is not None:
+            self.home.bury(letter)
         if not self.dead:
             self.dead = deque(maxlen=1000)
-        self.dead.append(DeadLetter(message, reason))
+        self.dead.append(letter)
         if self.observers:
-            self.observe("dead", None, message, reason)
+            self.observe("dead", node, message, reason)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -730,15 +793,21 @@ class Scheduler(Struct, eq=False):
 
     def _count(self) -> int:
         number: int = self.serial()
-        if number > self.limits.messages:
-            self._exhausted()
+        if number > self.credit:
+            self._more(number)
         return number
 
-    def _exhausted(self) -> None:
-        raise Exhausted(
-            f"this conversation was ended after {self.limits.messages:,} messages;"
-            " to allow more: limits=Limits(messages=...)"
-        )
+    def _more(self, number: int) -> int:
+        """The credit is used up: to how many messages may it go on? Others come first."""
+        if number > self.limits.messages:
+            raise Exhausted(
+                f"this conversation was ended after {self.limits.messages:,} messages;"
+                " to allow more: limits=Limits(messages=...)"
+            )
+        self.home.credit()
+        self.seen.append(PAUSE)
+        self.credit = min(number + SLICE, self.limits.messages)
+        return self.credit
 
     def _remember(self, message: Any) -> None:
         """Keep a message within the window; the older half of it lets go of what it answered."""
@@ -784,7 +853,7 @@ class Scheduler(Struct, eq=False):
         ink = act.ink or self._ink(act)
         self._freeze(said)
         sign(said, self.now(), self._count(), ink)
-        if self.observers or self.seen is not None:
+        if self.observers or self.watched:
             self.observe("said", act.node, said)
         if getattr(act.hearer, "table", False):
             question = Question(said)
@@ -804,7 +873,7 @@ class Scheduler(Struct, eq=False):
         if not isinstance(teller, Address) and teller.understands(said.intent):
             self.tell(teller, said, None)
         else:
-            self.bury(said, f"{teller} does not understand {said.intent!r}")
+            self.bury(said, f"{teller} does not understand {said.intent!r}", teller)
 
     def _delta(self, act: Activation, delta: Delta) -> bool:
         """A piece of a message: for observers, and for the hearer if it asked for pieces."""
@@ -842,7 +911,9 @@ class Scheduler(Struct, eq=False):
         if act.parent is None:
             if self.roots:
                 self.roots.pop(id(act), None)
-            raise error
+            if self.home is None or not self.home.supervise(act, error):
+                raise error
+            return
         act.parent.failed(self, act, error)
 
     def _chosen(self, choose: Callable[[int], int]) -> Activation:
@@ -864,7 +935,7 @@ class Scheduler(Struct, eq=False):
         """The message that was told first."""
         act: Activation = self.told.popleft()
         self._told_begins(act)
-        return act
+        return act  # closed, if it was dropped from a full mailbox
 
     def _told_begins(self, act: Activation) -> None:
         key = id(act.node)
@@ -874,6 +945,8 @@ class Scheduler(Struct, eq=False):
         for wait in act.others or ():
             self._input(wait.due)
         act.others = None
+        if act.closed:
+            return
         if self.roots is None:
             self.roots = {}
         self.roots[id(act)] = act
@@ -897,6 +970,8 @@ class Scheduler(Struct, eq=False):
         """Can anything still come from outside? If not, and somebody waits: `Deadlock`."""
         if self.calls or self.under_way or self.perhaps or self.next_due is not None:
             return True
+        if self.home is not None and (self.parked or self.expected or self.home.waits()):
+            return True  # for others, for news, or for who hears it
         if self.roots or not self.root.closed:
             stuck = [f"{a} waits for {w}" for a in self.everybody() for w in a.waits()]
             raise Deadlock("nobody can go on: " + "; ".join(stuck[:10]))
@@ -923,11 +998,7 @@ class Scheduler(Struct, eq=False):
 
     def release(self, act: Activation) -> None:
         """Let others in at the node of a task that waits."""
-        turn = self.mailboxes.release(act)
-        if turn is not None:
-            if not isinstance(self.ready, deque):
-                self.ready = deque()
-            self.ready.append(turn)
+        self.mailboxes.release(self, act)
 
 
 def ending(error: BaseException) -> tuple[Reason, str]:

@@ -1,0 +1,109 @@
+"""Time in a runtime: timers of many conversations on one clock, which may jump."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from llambdao.kernel.run import Clock
+
+__all__ = ["Timers"]
+
+QUIET = 16
+"""How many turns of the loop nothing must happen before a virtual clock goes on."""
+
+JUMP = 500_000_000
+"""A difference between the wall clock and the steady clock that is a jump, in ns."""
+
+LONGEST = 30.0
+"""The longest sleep in seconds: no jump of the wall clock goes unnoticed for longer."""
+
+
+class Timers:
+    """Wakes whoever has something due: by the wall clock, or by a virtual one that need not wait.
+
+    What was to last some seconds lasts them whatever the wall clock does meanwhile; what was to
+    happen at a date happens by the wall clock.
+    """
+
+    def __init__(self, clock: Clock, is_idle: Callable[[], bool]) -> None:
+        self.clock, self.is_idle = clock, is_idle
+        self.is_real = clock.sleep is time.sleep
+        self.loop: Any = None
+        self.heap: list[tuple[int, int, Any]] = []
+        self.count = 0
+        self.handle: asyncio.Handle | None = None
+        self.armed = 0
+        self.activity = 0
+        self.base = self._drift()
+
+    def at(self, due: int, sleeper: Any) -> None:
+        """Call `sleeper.tick(now)` when it is that late, in ns since 1970."""
+        self.count += 1
+        heappush(self.heap, (due, self.count, sleeper))
+        if self.handle is None or (self.is_real and due < self.armed):
+            self._arm()
+
+    def later(self, seconds: float, sleeper: Any) -> None:
+        """Call `sleeper.tick(now)` after so many seconds."""
+        self.at(self.clock.now() + round(seconds * 1e9), sleeper)
+
+    def stop(self) -> None:
+        """Wake nobody any longer."""
+        self.heap.clear()
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+
+    def _arm(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+        if not self.heap:
+            return
+        if self.is_real:
+            self.armed = self.heap[0][0]
+            seconds = (self.armed - self.clock.now()) / 1e9
+            self.handle = self.loop.call_later(min(max(0.0, seconds), LONGEST), self._ring)
+        else:
+            self.handle = self.loop.call_soon(self._when_quiet, self.activity, QUIET)
+
+    def _ring(self) -> None:
+        """Somebody's time may have come."""
+        self.handle = None
+        self._mind_jumps()
+        now = self.clock.now()
+        while self.heap and self.heap[0][0] <= now:
+            heappop(self.heap)[2].tick(now)
+        self._arm()
+
+    def _when_quiet(self, activity: int, left: int) -> None:
+        """Let virtual time pass once nobody can go on without."""
+        if activity != self.activity or not self.is_idle():
+            activity, left = self.activity, QUIET
+        if left:
+            self.handle = self.loop.call_soon(self._when_quiet, activity, left - 1)
+            return
+        wait = self.heap[0][0] - self.clock.now() if self.heap else 0
+        if wait > 0:
+            self.clock.sleep(wait / 1e9)
+        self._ring()
+
+    def _drift(self) -> int:
+        return self.clock.now() - time.monotonic_ns()
+
+    def _mind_jumps(self) -> None:
+        """If the wall clock has jumped, move what was to last some seconds along with it."""
+        if not self.is_real or abs(jump := self._drift() - self.base) < JUMP:
+            return
+        self.base += jump
+        sleepers = {id(sleeper): sleeper for _, _, sleeper in self.heap}
+        self.heap = []
+        for number, sleeper in enumerate(sleepers.values()):
+            if (due := sleeper.jumped(jump)) is not None:
+                self.heap.append((due, number, sleeper))
+        self.count = len(self.heap)
+        heapify(self.heap)

@@ -1,0 +1,406 @@
+"""A conversation of a runtime: what its driver keeps of it, and how its replies are taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import datetime
+from heapq import heapify
+from inspect import GEN_CREATED, getgeneratorstate
+from typing import Any
+
+from llambdao.kernel import run
+from llambdao.kernel.activation import OUTSIDE, Activation
+from llambdao.kernel.errors import Misused, NoAnswer
+from llambdao.kernel.events import DeadLetter, Reason
+from llambdao.kernel.message import Message
+from llambdao.kernel.scheduler import PARK, PAUSE, SLICE
+from llambdao.kernel.tasks import Tasks
+from llambdao.kernel.waits import BEGUN, Sleep
+
+__all__ = ["Conversation"]
+
+
+class Conversation(run.Conversation):
+    """What a runtime gives back: `async for reply in runtime.send(node, message)`.
+
+    Replies are taken one by one; whoever speaks is resumed as the next is asked for, the others go
+    on meanwhile. `reason` says why it ended, `error` what it failed with, `id` is the id of the
+    message that opened it, `await conversation.wait()` waits for the end, `await aclose()` cancels.
+    """
+
+    _runtime: Any = None
+    _context: Any = None  # of whoever opened it: its tasks run in copies of that
+    _takes: bool = False  # are replies taken one by one?
+    _unread: Any = ()  # replies nobody has taken yet, each with its speaker
+    _taken: Any = ()  # speakers whose replies were taken: they go on as the next one is wanted
+    _is_held: bool = False  # is its speaker held at a reply that was taken?
+    _is_wanted: bool = False  # does somebody wait for the next reply?
+    _waiters: Any = ()  # futures of who waits for a reply, or for the end
+    _is_queued: bool = False
+    _due: Any = None  # when its next timer is due, as far as the runtime knows
+    _deadline: Any = None
+    _answer: Any = None
+    _is_over: bool = False
+    _cleaning: Any = None  # the task in which its handlers clean up
+    error: BaseException | None = None
+
+    # -- for those who opened it ---------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The id of the message that opened it."""
+        self._begun()
+        return self._scheduler.opening.id  # type: ignore[no-any-return]
+
+    @property
+    def is_over(self) -> bool:
+        """Has it ended?"""
+        return self._is_over
+
+    def __iter__(self) -> Iterator[Message]:
+        raise Misused(
+            "a conversation of a runtime goes on with others: `async for reply in ...`;"
+            " in a script without an event loop use `with Runtime(...) as runtime:`"
+        )
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        self._begun()
+        if self._taken:
+            for act in self._taken:
+                if act is not None and not act.closed:
+                    self._scheduler.resume(act)
+            self._taken = ()
+            self.wake()
+        while not self._unread:
+            if self._is_over:
+                if self.error is not None:
+                    error, self.error = self.error, None
+                    raise error
+                raise StopAsyncIteration
+            if self._runtime._may_drain(self):
+                if (said := self._pull()) is not None:
+                    return said
+            else:
+                self._is_held = False
+                self.wake()
+            if not (self._unread or self._is_over):
+                self._is_wanted = True
+                await self._event()
+        said, act = self._unread.popleft()
+        self._taken = (act,)
+        return said  # type: ignore[no-any-return]
+
+    async def wait(self) -> Conversation:
+        """Wait until it has ended; what it failed with is in `error`, not raised."""
+        self._begun()
+        while not self._is_over:
+            await self._event()
+        return self
+
+    def close(self) -> None:
+        """End it; async handlers clean up when the loop runs next."""
+        if self._scheduler is None:
+            self._closed = True
+        else:
+            self.end(Reason.STOPPED)
+
+    async def aclose(self) -> None:
+        """Stop here: everything it caused is cancelled, innermost first, and has cleaned up."""
+        await self._end(Reason.STOPPED)
+
+    async def cancel(self, detail: str = "") -> None:
+        """As `aclose`, with the reason `cancelled`."""
+        await self._end(Reason.CANCELLED, detail)
+
+    async def _end(self, reason: Reason, detail: str = "") -> None:
+        if self._scheduler is None:
+            self._closed = True
+            return
+        was_over = self._is_over
+        self.end(reason, detail)
+        if self._cleaning is not None:
+            cleaning, self._cleaning = self._cleaning, None
+            await asyncio.wait([cleaning])
+            self.error = self.error or cleaning.exception()
+        if self.error is not None and not was_over:
+            error, self.error = self.error, None
+            raise error
+
+    def news(self, key: str, value: Any) -> None:
+        """News from outside, for a handler that waits for `expect(key)`."""
+        if self._scheduler is None:
+            self._news_kept(key, value)
+        elif not self._is_over:
+            self._scheduler.news(key, value)
+            self.wake()
+
+    def __str__(self) -> str:
+        return f"the conversation of {self._node} about {str(self._message)!r:.60}"
+
+    # -- what its scheduler calls --------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something can go on here."""
+        if not (self._is_queued or self._is_over):
+            self._is_queued = True
+            self._runtime._enqueue(self)
+
+    def waits(self) -> bool:
+        """Does it wait for who hears it?"""
+        return bool(self._unread or self._taken)
+
+    def credit(self) -> None:
+        """It wants to say more messages."""
+        if (budget := self._scheduler.budget) is not None:
+            budget.charge(messages=SLICE)
+
+    def supervise(self, act: Activation, error: BaseException) -> bool:
+        """A handler failed and nobody waits for it: is that settled by its supervisor?"""
+        return self._runtime._supervise(self, act, error)  # type: ignore[no-any-return]
+
+    def bury(self, letter: DeadLetter) -> None:
+        """A dead letter."""
+        self._runtime._bury(letter)
+
+    def refused(self, error: Exception) -> None:
+        """Its first message was not taken by the node."""
+        if self._scheduler.root.hearer is OUTSIDE:
+            self.fail(error)
+
+    def drop(self, act: Activation, error: Exception, reason: str) -> None:
+        """Cancel one who is at work here: who waits for it gets this error."""
+        scheduler = self._scheduler
+        scheduler.cancel(act)
+        scheduler.refuse(act, error, reason)
+
+    # -- how its runtime drives it -------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Go on until nobody can, until others should, or until a reply is to be taken."""
+        self._is_queued = False
+        if self._is_over or (self._scheduler.watched and self._unread):
+            return
+        value = None
+        if self._is_held:  # nobody has asked for the next reply: the others go on
+            self._is_held, value = False, PARK
+            self._taken = (*self._taken, self._scheduler.turn)
+        while True:
+            try:
+                said = self._replies.send(value)
+            except StopIteration:
+                self.over(None)
+                return
+            except BaseException as error:
+                self.over(error)
+                if not isinstance(error, Exception):
+                    raise
+                return
+            value = None
+            if said is None:
+                self.rest()
+                return
+            if said is PAUSE:
+                self.wake()
+                return
+            if not self._takes:
+                self._answer = said
+            elif self._scheduler.watched:
+                self._unread = self._unread or deque()
+                self._unread.append((said, None))
+                self._call_waiters()
+                return
+            elif self._is_wanted:  # whoever takes it may ask for the next before others go on
+                self._is_wanted, self._is_held = False, True
+                self._unread = deque([(said, None)])
+                self._call_waiters()
+                self._let_others()
+                return
+            else:
+                self._unread = self._unread or deque()
+                self._unread.append((said, self._scheduler.turn))
+                value = PARK
+
+    def _pull(self) -> Any:
+        """As `advance`, for a caller who waits: the next reply, if there is one at once."""
+        self._is_held = False
+        try:
+            said = self._replies.send(None)
+        except StopIteration:
+            self.over(None)
+            return None
+        except BaseException as error:
+            self.over(error)
+            return None
+        if said is None:
+            self.rest()
+            return None
+        if said is PAUSE:
+            self.wake()
+            return None
+        scheduler = self._scheduler
+        if scheduler.watched:
+            return said
+        self._is_held = True
+        self._let_others()
+        return said
+
+    def _let_others(self) -> None:
+        """While nobody asks for the next reply the others go on: at the next turn of the loop."""
+        scheduler = self._scheduler
+        if scheduler.stack or scheduler.ready or scheduler.told:
+            self.wake()
+
+    def rest(self) -> None:
+        """Nobody can go on here: do the calls, and note when the next timer is due."""
+        scheduler = self._scheduler
+        if scheduler.dropped and scheduler.host is not None:
+            scheduler.host.drop_calls()
+        if scheduler.settling is None and scheduler.calls:
+            calls, scheduler.calls = scheduler.calls, ()
+            for wait in calls:
+                if wait.state == BEGUN:
+                    host = self.host()
+                    host.call(wait, host.in_thread(wait))
+        if scheduler.timers:
+            due = scheduler.next_due
+            if due is not None and (self._due is None or due < self._due):
+                self._due = due
+                self._runtime._timers.at(due, self)
+
+    def tick(self, now: int) -> None:
+        """It is later now."""
+        if self._is_over:
+            return
+        if self._deadline is not None and self._deadline <= now:
+            self.fail(NoAnswer(f"{self} was not over by its deadline"), Reason.CANCELLED)
+            return
+        self._due = None
+        try:
+            self._scheduler.tick()
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.wake()
+
+    def jumped(self, jump: int) -> int | None:
+        """The wall clock has jumped by so many ns: sleeps of some seconds last as long as ever."""
+        scheduler = self._scheduler
+        if self._is_over:
+            return None
+        if scheduler.timers:
+            scheduler.timers = [
+                (due if is_dated(wait) else due + jump, number, wait)
+                for due, number, wait in scheduler.timers
+            ]
+            heapify(scheduler.timers)
+        if self._deadline is not None:
+            self._deadline += jump
+        self._due = scheduler.next_due
+        dues = [due for due in (self._due, self._deadline) if due is not None]
+        return min(dues, default=None)
+
+    def host(self) -> Tasks:
+        """Where its tasks live."""
+        if self._scheduler.host is None:
+            self._scheduler.host = HomeTasks(self)
+        return self._scheduler.host  # type: ignore[no-any-return]
+
+    def fail(self, error: BaseException, reason: Reason = Reason.FAILED) -> None:
+        """End it with this error."""
+        if not self._is_over:
+            self.error = error
+            self.end(reason, repr(error))
+
+    def end(self, reason: Reason, detail: str = "") -> None:
+        """End it: everybody is cancelled, innermost first; tasks clean up when the loop runs."""
+        if self._is_over:
+            return
+        scheduler, replies = self._scheduler, self._replies
+        if replies.gi_running:  # one of its own handlers asks for it: at the end of this turn
+            self._runtime._loop.call_soon(self.end, reason, detail)
+            return
+        if scheduler.reason is None:
+            scheduler.reason, scheduler.detail = reason, detail
+        self._unread = self._taken = ()
+        if scheduler.host is not None and scheduler.host.running:
+            self.over(self.error)
+            return
+        error: BaseException | None = self.error
+        try:
+            self._shut()
+        except BaseException as failure:
+            error = error or failure
+        self.over(error)
+
+    def _shut(self) -> None:
+        """Close all that is left."""
+        if getgeneratorstate(self._replies) == GEN_CREATED:
+            self._scheduler.close()
+        self._replies.close()
+
+    async def _clean(self) -> None:
+        """Close all that is left, the innermost first, and let it clean up."""
+        try:
+            await self._scheduler.host.finish()
+        finally:
+            self._shut()
+
+    def over(self, error: BaseException | None) -> None:
+        """It has ended."""
+        self._is_over, self.error = True, error
+        scheduler = self._scheduler
+        self._runtime._ended(self)
+        if scheduler.host is not None and scheduler.host.running:
+            self._cleaning = self._runtime._clean(self._clean())
+        self._call_waiters()
+
+    def _begun(self) -> None:
+        """Its first message is delivered, if it was not before."""
+        if self._scheduler is None:
+            self._runtime._begin(self)
+
+    def _news_kept(self, key: str, value: Any) -> None:
+        self._news = (*self._news, (key, value))
+
+    async def _event(self) -> None:
+        """Wait until there is a reply, or the end."""
+        future = self._runtime._loop.create_future()
+        self._waiters = (*self._waiters, future)
+        try:
+            await future
+        finally:
+            self._waiters = tuple(one for one in self._waiters if one is not future)
+
+    def _call_waiters(self) -> None:
+        for future in self._waiters:
+            if not future.done():
+                future.set_result(None)
+
+
+def is_dated(wait: Any) -> bool:
+    """Is this to happen at a date, by the wall clock, and not after some seconds?"""
+    return isinstance(wait, Sleep) and isinstance(wait.until, datetime)
+
+
+class HomeTasks(Tasks):
+    """The tasks and calls of a conversation, on the loop of its runtime."""
+
+    def __init__(self, home: Conversation) -> None:
+        super().__init__(home._scheduler, home._runtime._loop)
+        self.home = home
+
+    def progress(self) -> None:
+        """Something happened that the scheduler should look at."""
+        self.home.wake()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task of its own, in a copy of the context in which the conversation was opened."""
+        task = self.loop.create_task(coroutine, context=self.home._context.copy())
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return task

@@ -1,0 +1,174 @@
+"""Supervisors: what becomes of a node when a handler of it raises and nobody waits for that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from llambdao.kernel.errors import Misused, Restarted, Stopped
+from llambdao.kernel.node import Node
+
+__all__ = ["Supervisor", "Supervisors"]
+
+Strategy = Literal["resume", "restart", "stop", "escalate"]
+Scope = Literal["one_for_one", "one_for_all", "rest_for_one"]
+STRATEGIES = ("resume", "restart", "stop", "escalate")
+SCOPES = ("one_for_one", "one_for_all", "rest_for_one")
+
+
+class Supervisor(Struct, frozen=True, kw_only=True):
+    """What becomes of a node whose handler raises, when nobody waits for what it raised.
+
+    `strategy`: `resume` (the turn is undone, the node goes on with its next message), `restart`
+    (it begins anew with the fields it had when it joined the runtime), `stop` (it takes no more
+    messages), `escalate` (the network it is a member of decides, in the end the runtime, which
+    stops and raises the error). `decide(node, error)` may name another one.
+    `scope` says which members of a network are restarted or stopped: the one that failed, all, or
+    it and those after it. More than `most` restarts within `seconds` escalate.
+    With `heard`, errors count that somebody waited for, too.
+
+    Whatever it decides, the message is not handled again: it is a dead letter, with its error.
+
+    >>> Supervisor(strategy="restart", scope="one_for_all", most=5, seconds=10).most
+    5
+    """
+
+    strategy: Strategy = "resume"
+    scope: Scope = "one_for_one"
+    most: int = 3
+    seconds: float = 60.0
+    heard: bool = False
+    decide: Callable[[Node, BaseException], Strategy | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise Misused(f"a supervisor will {' or '.join(STRATEGIES)}, not {self.strategy!r:.80}")
+        if self.scope not in SCOPES:
+            raise Misused(f"a scope is {' or '.join(SCOPES)}, not {self.scope!r:.80}")
+
+    def strategy_for(self, node: Node, error: BaseException) -> Strategy:
+        """What to do about this error."""
+        chosen = self.decide(node, error) if self.decide is not None else None
+        if chosen is not None and chosen not in STRATEGIES:
+            raise Misused(f"decide gave {chosen!r:.80}; it should {' or '.join(STRATEGIES)}")
+        return chosen or self.strategy
+
+
+class Supervisors:
+    """Who supervises whom in a runtime, how often was restarted, and how to restart."""
+
+    def __init__(self, runtime: Any, default: Supervisor) -> None:
+        self.runtime, self.default = runtime, default
+        self.given: dict[int, Supervisor] = {}
+        self.owners: dict[int, Node | None] = {}  # the network each node is a member of
+        self.births: dict[int, dict[str, Any]] = {}  # the fields it had when it joined
+        self.restarts: dict[int, deque[int]] = {}
+
+    def add(self, node: Node) -> None:
+        """A node has joined the runtime, with its members and theirs."""
+        self.owners.setdefault(id(node), None)
+        for one in family(node):
+            if id(one) not in self.births:
+                self.births[id(one)] = {name: _copied(v) for name, v in vars(one).items()}
+            for member in members(one):
+                self.owners.setdefault(id(member), one)
+
+    def forget(self, node: Node) -> None:
+        """It has left."""
+        for table in (self.owners, self.births, self.given, self.restarts):
+            table.pop(id(node), None)
+
+    def of(self, node: Node) -> tuple[Supervisor, int]:
+        """The supervisor of a node: its own, that of the network around it, or the runtime's."""
+        if not members(node) and id(node) in self.given:
+            return self.given[id(node)], id(node)
+        owner = self.owners.get(id(node))
+        while owner is not None:
+            if id(owner) in self.given:
+                return self.given[id(owner)], id(owner)
+            owner = self.owners.get(id(owner))
+        return self.default, id(self)
+
+    def failed(self, node: Node, error: BaseException) -> tuple[Strategy, list[Node]]:
+        """A handler of this node raised: what is done about it, and to whom."""
+        level: Node = node
+        while True:
+            supervisor, key = self.of(level)
+            strategy = supervisor.strategy_for(level, error)
+            if strategy == "restart" and not self._may_restart(supervisor, key):
+                strategy = "escalate"
+            if strategy != "escalate":
+                return strategy, self._scope(supervisor, level)
+            owner = self.owners.get(id(level))
+            if owner is None:
+                return "escalate", []
+            level = owner
+
+    def restart(self, node: Node) -> None:
+        """Give a node the fields back it had when it joined, and let it set itself up again."""
+        birth = self.births.get(id(node))
+        if birth is not None:
+            values = vars(node)
+            values.clear()
+            values.update({name: _copied(value) for name, value in birth.items()})
+            node._undo = None
+            node.model_post_init(None)
+
+    def _may_restart(self, supervisor: Supervisor, key: int) -> bool:
+        now = self.runtime.clock.now()
+        times = self.restarts.setdefault(key, deque())
+        times.append(now)
+        while times and times[0] <= now - supervisor.seconds * 1e9:
+            times.popleft()
+        return len(times) <= supervisor.most
+
+    def _scope(self, supervisor: Supervisor, node: Node) -> list[Node]:
+        owner = self.owners.get(id(node))
+        siblings = self.runtime.nodes if owner is None else members(owner)
+        chosen: Iterable[Node] = [node]
+        if supervisor.scope != "one_for_one" and any(one is node for one in siblings):
+            place = next(n for n, one in enumerate(siblings) if one is node)
+            chosen = siblings if supervisor.scope == "one_for_all" else siblings[place:]
+        return [one for member in chosen for one in family(member)]
+
+
+def members(node: Any) -> tuple[Node, ...]:
+    """The members of a network; nobody, if it is none."""
+    found = getattr(node, "members", ())
+    return tuple(found) if isinstance(found, list | tuple) else ()
+
+
+def family(node: Node) -> list[Node]:
+    """A node, its members, and theirs."""
+    found: list[Node] = []
+    known: set[int] = set()
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        if id(one) not in known:
+            known.add(id(one))
+            found.append(one)
+            todo += [m for m in reversed(members(one)) if isinstance(m, Node)]
+    return found
+
+
+def stopped(node: Node, why: str) -> Callable[[], Exception]:
+    """The error of who sends a message to a node that was stopped."""
+    return lambda: Stopped(f"{node} was stopped and takes no more messages: {why}")
+
+
+def restarted(node: Node) -> Exception:
+    """The error of who waits for a node that is restarted."""
+    return Restarted(f"{node} was restarted by its supervisor while it was at work on this")
+
+
+def _copied(value: Any) -> Any:
+    """Lists, dicts and sets are copied, all the way down; what they hold is not."""
+    if type(value) is list:
+        return [_copied(one) for one in value]
+    if type(value) is dict:
+        return {key: _copied(one) for key, one in value.items()}
+    return set(value) if type(value) is set else value
