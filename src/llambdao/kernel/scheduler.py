@@ -241,11 +241,12 @@ class Scheduler(Struct, eq=False):
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def run(self) -> Generator[Any, None, None]:  # noqa: C901, PLR0912, PLR0915
+    def run(self) -> Generator[Any, Any, bool]:  # noqa: C901, PLR0912, PLR0915
         """Resume handlers until nobody can go on; yields what the outside is to hear.
 
         Yields None when nobody can go on before something happens outside: do the `calls`, let the
-        tasks run, wait until `next_due`, then resume it.
+        tasks run, wait until `next_due`, then resume it. In a runtime, where many wait, it returns
+        True instead: run it anew then.
         """
         # The one long function: what every message passes through, so that each pays no calls.
         stack, seen, observers, choose = self.stack, self.seen, self.observers, self.choose
@@ -274,6 +275,8 @@ class Scheduler(Struct, eq=False):
                     self.idle(self)
                     continue
                 elif self._outside_is_busy():
+                    if self.home is not None:
+                        return True
                     yield None
                     continue
                 else:
@@ -484,6 +487,7 @@ class Scheduler(Struct, eq=False):
                 self.reason = DONE
             if self.observers:
                 self.observe("over", None, None, str(self.reason))
+            return False
         except BaseException as error:
             self.turn = act
             self.close(*ending(error))

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import datetime
 from heapq import heapify
-from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any
 
 from llambdao.kernel import run
@@ -72,7 +71,7 @@ class Conversation(run.Conversation):
         self._begun()
         if self._taken:
             for act in self._taken:
-                if act is not None and not act.closed:
+                if not act.closed:
                     self._scheduler.resume(act)
             self._taken = ()
             self.wake()
@@ -92,7 +91,8 @@ class Conversation(run.Conversation):
                 self._is_wanted = True
                 await self._event()
         said, act = self._unread.popleft()
-        self._taken = (act,)
+        if act is not None:
+            self._taken = (act,)
         return said  # type: ignore[no-any-return]
 
     async def wait(self) -> Conversation:
@@ -186,14 +186,16 @@ class Conversation(run.Conversation):
         if self._is_over or (self._scheduler.watched and self._unread):
             return
         value = None
+        if self._replies is None:
+            self._replies = self._scheduler.run()
         if self._is_held:  # nobody has asked for the next reply: the others go on
             self._is_held, value = False, PARK
             self._taken = (*self._taken, self._scheduler.turn)
         while True:
             try:
                 said = self._replies.send(value)
-            except StopIteration:
-                self.over(None)
+            except StopIteration as stop:
+                self._returned(stop.value)
                 return
             except BaseException as error:
                 self.over(error)
@@ -228,10 +230,12 @@ class Conversation(run.Conversation):
     def _pull(self) -> Any:
         """As `advance`, for a caller who waits: the next reply, if there is one at once."""
         self._is_held = False
+        if self._replies is None:
+            self._replies = self._scheduler.run()
         try:
             said = self._replies.send(None)
-        except StopIteration:
-            self.over(None)
+        except StopIteration as stop:
+            self._returned(stop.value)
             return None
         except BaseException as error:
             self.over(error)
@@ -254,6 +258,14 @@ class Conversation(run.Conversation):
         scheduler = self._scheduler
         if scheduler.stack or scheduler.ready or scheduler.told:
             self.wake()
+
+    def _returned(self, rests: bool) -> None:
+        """Its run has come to an end: for now, or for good."""
+        if rests:
+            self._replies = None
+            self.rest()
+        else:
+            self.over(self.error)
 
     def rest(self) -> None:
         """Nobody can go on here: do the calls, and note when the next timer is due."""
@@ -321,7 +333,7 @@ class Conversation(run.Conversation):
         if self._is_over:
             return
         scheduler, replies = self._scheduler, self._replies
-        if replies.gi_running:  # one of its own handlers asks for it: at the end of this turn
+        if replies is not None and replies.gi_running:  # one of its own handlers asks for it: at the end of this turn
             self._runtime._loop.call_soon(self.end, reason, detail)
             return
         if scheduler.reason is None:
@@ -339,9 +351,10 @@ class Conversation(run.Conversation):
 
     def _shut(self) -> None:
         """Close all that is left."""
-        if getgeneratorstate(self._replies) == GEN_CREATED:
+        if self._replies is None:
             self._scheduler.close()
-        self._replies.close()
+        else:
+            self._replies.close()
 
     async def _clean(self) -> None:
         """Close all that is left, the innermost first, and let it clean up."""

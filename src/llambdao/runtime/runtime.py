@@ -366,7 +366,6 @@ class Runtime:
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
         scheduler.open(conversation._node, conversation._message, hearer)
-        conversation._replies = scheduler.run()
         self._open.add(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
