@@ -65,7 +65,6 @@ USAGE = {
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = tuple(4**power for power in range(14))
 
-
 MODEL = "gen_ai.response.model"
 
 

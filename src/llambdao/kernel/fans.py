@@ -150,6 +150,7 @@ class Stream(Fan):
             else:
                 scheduler.question(self, act)
             if self.left:
+                self.asker = act
                 act.also(self)
         elif not self.heard and self.parked:
             scheduler.stack.extend(self.parked)
@@ -170,6 +171,8 @@ class Stream(Fan):
     def close(self) -> Any:
         """The end of the stream: None, or the errors of those who failed."""
         self.state = OVER
+        if self.asker is not None and self.asker.others and self in self.asker.others:
+            self.asker.others.remove(self)
         if errors := self.errors:
             self.errors = None
             raise together(errors, str(self))

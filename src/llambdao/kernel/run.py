@@ -62,6 +62,8 @@ class Options(TypedDict, total=False):
     """Called with every `Event`, in order; it changes nothing."""
     answer: Callable[[Message], Any]
     """Who answers a question that reaches the outside: gets the question, returns words."""
+    budget: Any
+    """What its calls and messages are charged to: a `Budget`."""
     deltas: bool
     """Should pieces of messages still being said (`Delta`) come too?"""
     choose: Callable[[int], int]
@@ -116,6 +118,7 @@ class Conversation(Struct, eq=False, weakref=True):
             self._closed = True
         else:
             self._replies.close()
+            self._close_unbegun()
 
     async def aclose(self) -> None:
         """Stop here, for who iterates with `async for`."""
@@ -123,6 +126,12 @@ class Conversation(Struct, eq=False, weakref=True):
             self._closed = True
         else:
             await self._replies.aclose()
+            self._close_unbegun()
+
+    def _close_unbegun(self) -> None:
+        """A run that was closed before its first step has not closed its scheduler."""
+        if self._scheduler.reason is None:
+            self._scheduler.close()
 
     def news(self, key: str, value: Any) -> None:
         """News from outside, for a handler that waits for `expect(key)`."""
@@ -252,6 +261,7 @@ def _scheduler(  # noqa: PLR0917  # called with `Options` alone
     answer: Callable[[Message], Any] | None = None,
     deltas: bool = False,
     choose: Callable[[int], int] | None = None,
+    budget: Any = None,
 ) -> Scheduler:
     return Scheduler(
         clock.now,
@@ -266,6 +276,8 @@ def _scheduler(  # noqa: PLR0917  # called with `Options` alone
         deltas=deltas,
         sleep=clock.sleep,
         choose=choose,
+        budget=budget,
+        purse=None if budget is None else budget.purse(),
     )
 
 

@@ -32,7 +32,7 @@ from llambdao.kernel.dispatch import (
     find_handler,
     nobody,
 )
-from llambdao.kernel.errors import Deadlock, LimitReached, Misused, NotANode
+from llambdao.kernel.errors import BudgetReached, Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
 from llambdao.kernel.mailbox import FULL, Mailboxes
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
@@ -124,7 +124,8 @@ class Scheduler(Struct, eq=False):
     finish: Any = None  # called at the end
     host: Any = None  # where the driver keeps the tasks of this scheduler
     home: Any = None  # the conversation of a runtime, where there is one
-    budget: Any = None  # what its calls and messages are charged to
+    budget: Any = None  # what its calls are charged to
+    purse: Any = None  # where it takes its messages from, some at a time
     credit: int = 0  # the number of messages at which to look at the limits, or at the others
     sleep: Any = time.sleep  # how the driver lets time pass
     settling: Any = None  # the talk whose task has just been let go on
@@ -168,8 +169,10 @@ class Scheduler(Struct, eq=False):
         """A message from outside: the beginning of a conversation."""
         self.ink = ink = Ink(None, node, None, "chat", self.salt)
         self.credit = most = self.limits.messages
-        if self.home is not None and most > SLICE:
+        if most > SLICE and (self.home is not None or self.purse is not None):
             self.credit = SLICE
+        if self.purse is not None:
+            self.credit = self.purse.take(self.credit)
         if self.limits is not LIMITS:
             self.deep_from = min(DEEP, self.limits.chain // 2)
         if message.ink is None:
@@ -179,11 +182,11 @@ class Scheduler(Struct, eq=False):
                 self._freeze(message)
             sign(message, self.now(), self.serial(), ink)
         self.opening = message
-        if self.observers or self.watched:
-            self.observe("said", message._sender, message)
         handler = TABLES.get(type(node), NOTHING).get(message._intent or message.intent)
         if handler is None or handler[1] == GUARDED:
             handler = find_handler(node, message)
+        if self.observers or self.watched:
+            self.observe("said", message._sender, message)
         self.root = root = Activation(node, message, handler, None, hearer, 0, None, 0)
         self.stack.append(root)
         self.young = [message]
@@ -234,8 +237,7 @@ class Scheduler(Struct, eq=False):
         self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
-        if self.observers:
-            self.observe("over", None, None, str(self.reason))
+        self._settle()
         if errors:
             raise errors[0]
 
@@ -313,7 +315,7 @@ class Scheduler(Struct, eq=False):
                                     act.more = False
                                     stack += self.following(act.parent)[::-1]
                             if observers:
-                                self.observe("delivered", node, act.message)
+                                self.observe("delivered", node, act.message, act.asker)
                             function, kind = act.handler
                             if kind == PLAIN:
                                 talk, ended = TAIL, True
@@ -485,8 +487,7 @@ class Scheduler(Struct, eq=False):
                     self.release(act)
             if self.reason is None:
                 self.reason = DONE
-            if self.observers:
-                self.observe("over", None, None, str(self.reason))
+            self._settle()
             return False
         except BaseException as error:
             self.turn = act
@@ -801,6 +802,14 @@ class Scheduler(Struct, eq=False):
             self._more(number)
         return number
 
+    def _settle(self) -> None:
+        """It is over: what it did not say is given back."""
+        if self.purse is not None:
+            self.purse.give(self.credit + 1 - self.serial())
+            self.purse = None
+        if self.observers:
+            self.observe("over", None, None, str(self.reason))
+
     def _more(self, number: int) -> int:
         """The credit is used up: to how many messages may it go on? Others come first."""
         if number > self.limits.messages:
@@ -808,10 +817,13 @@ class Scheduler(Struct, eq=False):
                 f"this conversation was ended after {self.limits.messages:,} messages;"
                 " to allow more: limits=Limits(messages=...)"
             )
-        self.home.credit()
-        self.seen.append(PAUSE)
-        self.credit = min(number + SLICE, self.limits.messages)
-        return self.credit
+        credit = min(number + SLICE, self.limits.messages)
+        if self.purse is not None:
+            credit = self.credit + self.purse.take(credit - self.credit)
+        if self.home is not None:
+            self.seen.append(PAUSE)
+        self.credit = credit
+        return credit
 
     def _remember(self, message: Any) -> None:
         """Keep a message within the window; the older half of it lets go of what it answered."""
@@ -1011,6 +1023,8 @@ def ending(error: BaseException) -> tuple[Reason, str]:
         return Reason.STOPPED, ""
     if isinstance(error, Exhausted):
         return Reason.LIMIT, str(error)
+    if isinstance(error, BudgetReached):
+        return Reason.BUDGET, str(error)
     if isinstance(error, Deadlock):
         return Reason.DEADLOCK, str(error)
     if isinstance(error, KeyboardInterrupt):

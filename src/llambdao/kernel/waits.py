@@ -343,6 +343,8 @@ class Call(Wait):
         return f"the call of {getattr(self.function, '__qualname__', self.function)}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        if scheduler.budget is not None:
+            scheduler.budget.charge(calls=1)
         scheduler.calls = [*scheduler.calls, self]
         return WAITING
 

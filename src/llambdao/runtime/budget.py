@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from llambdao.kernel.activation import Activation
     from llambdao.kernel.scheduler import Scheduler
 
-__all__ = ["Amounts", "Budget", "BudgetReached", "Reserve", "Spending", "Ticket", "reserve"]
+__all__ = [
+    "Amounts",
+    "Budget",
+    "BudgetReached",
+    "Purse",
+    "Reserve",
+    "Spending",
+    "Ticket",
+    "reserve",
+]
 
 SCALE = {"usd": 10**9, "tokens": 1, "calls": 1, "seconds": 10**9, "messages": 1}
 """How many units make one of a kind: all is counted in whole units, so that nothing drifts."""
@@ -128,6 +137,10 @@ class Budget:
         To book what has been spent already: `budget.reserve().settle(seconds=2.5)`.
         """
         self.reserve(**amounts).settle()
+
+    def purse(self, *, chunk: int = 0) -> Purse:
+        """Where a conversation takes its messages from; with a `chunk`, where many do."""
+        return Purse(self, chunk)
 
     def raise_limit(self, **limits: Unpack[Spending]) -> None:
         """Set new limits, no lower than the old ones; None takes one away.
@@ -360,6 +373,41 @@ class Ticket(Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<{self}>"
+
+
+class Purse:
+    """Messages that were reserved together, for conversations to take a few at a time."""
+
+    __slots__ = ("_budget", "_chunk", "_stock", "_taken", "_ticket")
+
+    def __init__(self, budget: Budget, chunk: int) -> None:
+        self._budget, self._chunk = budget, chunk
+        self._ticket: Ticket | None = None
+        self._stock = self._taken = 0
+
+    def take(self, most: int) -> int:
+        """So many messages or fewer, but at least one; `BudgetReached` if there are none."""
+        if not self._stock:
+            self.close()
+            self._ticket = self._budget.reserve_up_to(messages=max(most, self._chunk))
+            self._stock = self._ticket.amounts.messages or 0
+        granted = min(most, self._stock)
+        self._stock -= granted
+        self._taken += granted
+        return granted
+
+    def give(self, unused: int) -> None:
+        """These were not said."""
+        self._stock += unused
+        self._taken -= unused
+        if not self._chunk:
+            self.close()
+
+    def close(self) -> None:
+        """What was said is spent, the rest goes back to the budget."""
+        if self._ticket is not None:
+            self._ticket.settle(messages=self._taken)
+            self._ticket, self._stock, self._taken = None, 0, 0
 
 
 class Reserve(Wait):

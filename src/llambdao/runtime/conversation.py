@@ -14,7 +14,7 @@ from llambdao.kernel.activation import OUTSIDE, Activation
 from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.events import DeadLetter, Reason
 from llambdao.kernel.message import Message
-from llambdao.kernel.scheduler import PARK, PAUSE, SLICE
+from llambdao.kernel.scheduler import PARK, PAUSE
 from llambdao.kernel.tasks import Tasks
 from llambdao.kernel.waits import BEGUN, Sleep
 
@@ -153,11 +153,6 @@ class Conversation(run.Conversation):
     def waits(self) -> bool:
         """Does it wait for who hears it?"""
         return bool(self._unread or self._taken)
-
-    def credit(self) -> None:
-        """It wants to say more messages."""
-        if (budget := self._scheduler.budget) is not None:
-            budget.charge(messages=SLICE)
 
     def supervise(self, act: Activation, error: BaseException) -> bool:
         """A handler failed and nobody waits for it: is that settled by its supervisor?"""

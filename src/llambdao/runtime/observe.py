@@ -289,9 +289,10 @@ class Logs(Observer):
 class JsonFormatter(logging.Formatter):
     """Writes each log record as one line of JSON: those of `Logs` with their data, and any other.
 
-    >>> record = logging.makeLogRecord({"msg": "Hello, %s", "args": ("Ann",), "created": 0.0})
+    >>> record = logging.LogRecord("app", logging.INFO, "", 1, "Hi %s", ("Ann",), None)
+    >>> record.created = 0.0
     >>> print(JsonFormatter().format(record))
-    {"time": "1970-01-01T00:00:00.000000Z", "level": "", "logger": null, "message": "Hello, Ann"}
+    {"time": "1970-01-01T00:00:00.000000Z", "level": "INFO", "logger": "app", "message": "Hi Ann"}
     """
 
     def format(self, record: logging.LogRecord) -> str:

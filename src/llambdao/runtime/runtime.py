@@ -24,6 +24,8 @@ from llambdao.kernel.turn import IN_TASK
 from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
+from llambdao.runtime.script import Script
+from llambdao.runtime.signals import Signals
 from llambdao.runtime.supervisor import Supervisor, Supervisors, family, restarted, stopped
 
 __all__ = ["Runtime"]
@@ -110,7 +112,9 @@ class Runtime:
         self._pauses: deque[Any] = deque()
         self._cleaning: set[asyncio.Task[None]] = set()
         self._settling: list[asyncio.Future[None]] = []
+        self._purse = None if budget is None else budget.purse(chunk=4096)
         self._loop: Any = None
+        self._told_to_end: asyncio.Event | None = None
         self._choose: Callable[[int], int] | None = None
         self._is_scheduled = self._is_pumping = False
         self._in_a_row = 0
@@ -138,6 +142,29 @@ class Runtime:
         await self.stop(deadline=10.0 if kind is None else 0.0)
         if self._crash is not None:
             raise self._crash
+
+    def __enter__(self) -> Script:
+        """For scripts: a runtime on an event loop in a thread of its own, whose methods wait."""
+        self._script = Script(self)
+        return self._script
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._script.close(error)
+
+    async def forever(self) -> None:
+        """Wait until the program is told to end: SIGINT (Ctrl-C) or SIGTERM, or `stop()`.
+
+        What follows in the block, and leaving it, still has its time; at a second signal what
+        waits is cancelled at once.
+        """
+        with Signals(self._loop, self._hurry) as signals:
+            self._told_to_end = signals.told
+            await signals.told.wait()
+
+    def _hurry(self) -> None:
+        """Told to end for the second time: what waits is cancelled now."""
+        if self._owner is not None:
+            self._owner.cancel()
 
     def start(self) -> None:
         """Begin, on the running event loop: what `async with` does first."""
@@ -190,6 +217,8 @@ class Runtime:
         if self._state == "stopped":
             return
         self._state = "stopping"
+        if self._told_to_end is not None:
+            self._told_to_end.set()
         if deadline > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.settle(), deadline)
@@ -197,6 +226,8 @@ class Runtime:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._cleaned()
         self._timers.stop()
+        if self._purse is not None:
+            self._purse.close()
         self._state = "stopped"
         for one in self.nodes:
             for member in family(one):
@@ -344,7 +375,9 @@ class Runtime:
         observers = self._observers
         if (observe := options.get("observe")) is not None:
             observers = [observe, self._tell_observers]
-        budget = options.get("budget", self.budget)
+        budget, purse = self.budget, self._purse
+        if (own := options.get("budget")) is not None:
+            budget, purse = own, own.purse()
         scheduler = Scheduler(
             self.clock.now,
             self.clock.salt(),
@@ -358,6 +391,7 @@ class Runtime:
             choose=self._choose,
             home=conversation,
             budget=budget,
+            purse=purse,
             seen=self._pauses,
             mailboxes=self._mailboxes,
         )
@@ -522,7 +556,10 @@ class Runtime:
 
     def _tell_observers(self, event: Event) -> None:
         for observer in [*self._observers]:
-            observer(event)
+            try:
+                observer(event)
+            except Exception as error:
+                warnings.warn(f"observer {observer} failed: {error!r}", RuntimeWarning, 2)
 
     # -- who lives here ------------------------------------------------------------------------
 
