@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.environments import HOME, OURS, PEERS, PROJECT, ready
+from benchmarks.environments import AWAITED, HOME, OURS, PEERS, PROJECT, ready
 from benchmarks.plot import plot
-from benchmarks.workloads import POINTS, TITLES
+from benchmarks.workloads import LIVING, POINTS, TITLES
 
 TOO_LONG = 120  # seconds for one process
 
@@ -125,9 +125,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def wanted(workload: str, system: str) -> bool:
     """Whether a system has a part in a workload at all."""
-    return system == OURS or any(
-        point.workload == workload and point.peer != "-" for point in POINTS
-    )
+    if system == OURS:
+        return True
+    if workload in LIVING and system not in AWAITED:
+        return False
+    return any(point.workload == workload and point.peer != "-" for point in POINTS)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ PEERS = {
     "langgraph": "langgraph==1.2.22",
 }
 AGENTS = ("llegos", "autogen_core", "langgraph")  # those of them that are agent frameworks
+AWAITED = ("pykka", "autogen_core")  # those that programs on an event loop can await
 OURS = "llambdao"
 
 

@@ -230,17 +230,6 @@ async def opened(n: int) -> AsyncCase:
         yield n
 
 
-class Nurse(Node):
-    """Asks children who are long asleep."""
-
-    children: list[Node]
-
-    def inform(self, message):
-        for child in self.children:
-            yield child.stream("?", intent="query")
-        yield sleep(1_000)
-
-
 async def opened_children(n: int) -> AsyncCase:
     """Activations that wait in one conversation."""
     children: list[Node] = [Waiter() for _ in range(n)]

@@ -5,6 +5,7 @@ Prints JSON: for each point the value and the floor's, measured before and after
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import importlib.metadata
@@ -17,53 +18,94 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import cache
+from inspect import isasyncgen
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import floor
-from benchmarks.workloads import POINTS, Point
+from benchmarks import floor, queues
+from benchmarks.workloads import LIVING, POINTS, Point
 
 BUDGET = 0.15  # CPU seconds of timed work that are enough for one value
 ENOUGH = 500  # timed steps that are enough too
 PATIENCE = 2.0  # wall seconds after which one timed step is enough too
 
 
-def time_of(module: ModuleType, case: str, n: int | None) -> float:
-    """The median CPU time per unit in microseconds."""
+class Steps:
+    """What the timed steps of a case took, and whether there were enough of them."""
+
+    def __init__(self) -> None:
+        self.began, self.spent, self.is_warm = time.perf_counter(), 0.0, False
+        self.values: list[float] = []
+
+    def want_more(self) -> bool:
+        """Is another step worth while?"""
+        return not self.values or (
+            time.perf_counter() - self.began < PATIENCE
+            and len(self.values) < ENOUGH
+            and (self.spent < BUDGET or len(self.values) < 5)
+        )
+
+    def took(self, units: int | None, seconds: float) -> None:
+        """One step; the first is not counted, unless it took too long to be done twice."""
+        if units and (self.is_warm or seconds > PATIENCE / 2):
+            self.values.append(seconds / units)
+            self.spent += seconds
+        self.is_warm = self.is_warm or bool(units)
+
+
+def timed(work: Any, clock: Callable[[], float]) -> float:
+    """The median of seconds per unit, by this clock."""
     gc.collect()
-    work = getattr(module, case)(*(() if n is None else (n,)))
-    began, spent, values = time.perf_counter(), 0.0, []
-    warm = False
+    if isasyncgen(work):
+        return asyncio.run(timed_on_loop(work, clock))
+    reading, steps = clock_reading(clock), Steps()
     try:
         next(work)  # what comes before the first yield is preparation
-        while not values or (
-            time.perf_counter() - began < PATIENCE
-            and len(values) < ENOUGH
-            and (spent < BUDGET or len(values) < 5)
-        ):
-            start = time.process_time()
+        while steps.want_more():
+            start = clock()
             units = next(work)
-            taken = time.process_time() - start
-            if units and (warm or taken > PATIENCE / 2):
-                values.append(max(taken - clock_reading(), 0.0) / units * 1e6)
-                spent += taken
-            warm = warm or bool(units)
+            steps.took(units, max(clock() - start - reading, 0.0))
     finally:
         work.close()
-    return statistics.median(values)
+    return statistics.median(steps.values)
+
+
+async def timed_on_loop(work: AsyncGenerator[int | None, None], clock: Callable[[], float]) -> float:
+    """The same of a case that awaits."""
+    reading, steps = clock_reading(clock), Steps()
+    try:
+        await anext(work)
+        while steps.want_more():
+            start = clock()
+            units = await anext(work)
+            steps.took(units, max(clock() - start - reading, 0.0))
+    finally:
+        await work.aclose()
+    return statistics.median(steps.values)
 
 
 @cache
-def clock_reading() -> float:
+def clock_reading(clock: Callable[[], float]) -> float:
     """What the clock itself costs in one timed step, in seconds."""
     steps = []
     for _ in range(1_001):
-        start = time.process_time()
-        steps.append(time.process_time() - start)
+        start = clock()
+        steps.append(clock() - start)
     return statistics.median(steps)
+
+
+def time_of(module: ModuleType, case: str, n: int | None) -> float:
+    """The median CPU time per unit in microseconds."""
+    work = getattr(module, case)(*(() if n is None else (n,)))
+    return timed(work, time.process_time) * 1e6
+
+
+def wall_of(module: ModuleType, case: str, n: int | None) -> float:
+    """The median time by the clock on the wall of all n, in milliseconds."""
+    return timed(getattr(module, case)(n), time.perf_counter) * (n or 1) * 1e3
 
 
 def idle_time(module: ModuleType, case: str, n: int | None) -> float:
@@ -118,6 +160,29 @@ def peak(module: ModuleType, case: str, n: int | None) -> float:
     return taken / units
 
 
+def kept(module: ModuleType, case: str, n: int | None) -> float:
+    """The memory that one step holds at its end, by unit of work."""
+    return asyncio.run(kept_on_loop(getattr(module, case)(n)))
+
+
+async def kept_on_loop(work: AsyncGenerator[int | None, None]) -> float:
+    await anext(work)
+    gc.collect()
+    tracemalloc.start()
+    units = await anext(work)
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    await work.aclose()
+    return taken / (units or 1)
+
+
+def beyond(module: ModuleType, case: str, n: int | None) -> float:
+    """The same, beyond what the floor holds; the floor's is its own."""
+    mine = kept(module, case, n)
+    return mine if module is queues else mine - kept(queues, case, n)
+
+
 def encoded(module: ModuleType, case: str, n: int | None) -> float:
     """The size of what a case encodes."""
     return len(getattr(module, case)(n))
@@ -163,16 +228,19 @@ def size(module: ModuleType, case: str, n: int | None) -> float:
 
 MEASURES: dict[str, Callable[[ModuleType, str, int | None], float]] = {
     "time": time_of,
+    "wall": wall_of,
     "idle": idle_time,
     "bytes": idle_bytes,
     "resident": idle_resident,
     "peak": peak,
+    "kept": kept,
+    "beyond": beyond,
     "encoded": encoded,
     "import": import_time,
     "packages": packages,
     "size": size,
 }
-REPEATED = ("time", "import")  # whose floor drifts, so that it is measured before and after
+REPEATED = ("time", "wall", "import")  # whose floor drifts, so that it is measured before and after
 
 
 def value(module: ModuleType, point: Point, case: str) -> float | str | None:
@@ -180,7 +248,7 @@ def value(module: ModuleType, point: Point, case: str) -> float | str | None:
     if point.case and not hasattr(module, case):
         return None
     n, most = point.n, getattr(module, "MOST", {}).get(case)
-    idle = case == "idle"
+    idle = case == "idle" and point.how in ("time", "bytes", "resident", "kept")
     if n and most and n > most:
         if not idle:
             return None
@@ -196,8 +264,12 @@ def value(module: ModuleType, point: Point, case: str) -> float | str | None:
 
 def measure(system: str, workload: str, quick: bool = False) -> dict[str, Any]:
     """All points of a workload in one system, each with the floor on both sides."""
-    name = "benchmarks.ours" if system == "llambdao" else f"benchmarks.peers.{system}"
-    module = importlib.import_module(name)
+    lives = workload in LIVING
+    ours = "benchmarks.living" if lives else "benchmarks.ours"
+    module = importlib.import_module(
+        ours if system == "llambdao" else f"benchmarks.peers.{system}"
+    )
+    bare = queues if lives else floor
     results: dict[str, Any] = {}
     known: dict[tuple[str, int | None, str], tuple[float | str | None, list[float]]] = {}
     for point in POINTS:
@@ -206,10 +278,10 @@ def measure(system: str, workload: str, quick: bool = False) -> dict[str, Any]:
             continue
         same = (f"{case} {floor_case}", point.n, point.how)
         if same not in known:
-            floors = [] if floor_case == "-" else [value(floor, point, floor_case)]
+            floors = [] if floor_case == "-" else [value(bare, point, floor_case)]
             mine = value(module, point, case)
             if floors and point.how in REPEATED:
-                floors.append(value(floor, point, floor_case))
+                floors.append(value(bare, point, floor_case))
             known[same] = mine, [one for one in floors if isinstance(one, float)]
         mine, measured = known[same]
         if mine is not None:

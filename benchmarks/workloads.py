@@ -5,13 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-How = Literal["time", "bytes", "resident", "peak", "encoded", "import", "packages", "size"]
+How = Literal[
+    "time",
+    "wall",
+    "bytes",
+    "resident",
+    "peak",
+    "kept",
+    "beyond",
+    "encoded",
+    "import",
+    "packages",
+    "size",
+]
 
 UNITS: dict[How, str] = {
     "time": "us",
+    "wall": "ms",
     "bytes": "B",
     "resident": "B",
     "peak": "B",
+    "kept": "B",
+    "beyond": "B",
     "encoded": "B",
     "import": "ms",
     "packages": "",
@@ -26,9 +41,18 @@ TITLES = {
     "W5": "through n nested networks",
     "W6": "idle nodes",
     "W7": "each message answers the one before",
+    "R1": "awaited: one question, one answer",
+    "R2": "awaited: 1,000 replies to one message",
+    "R3": "awaited: n children, each answers",
+    "R4": "awaited: group chat of 8, 1,000 utterances",
+    "R6": "a runtime's idle nodes and open conversations",
+    "R9": "1,000 nodes at once, each awaits 100 ms",
     "import": "import and weight",
     "blocks": "building blocks",
 }
+
+LIVING = ("R1", "R2", "R3", "R4", "R6", "R9")
+"""Workloads of programs that live, on an event loop: beside an `asyncio.Queue` and tasks."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,18 @@ def series(
     ]
 
 
+def guarded_and_plain(
+    workload: str, label: str, case: str, peer: str = "", **goals: object
+) -> list[Point]:
+    """A point with all that a careful program has on, which the goals are for, and one without."""
+    return [
+        Point(workload, label, case, peer=peer, **goals),  # type: ignore[arg-type]
+        Point(workload, f"{label}, plain", f"{case}_plain", floor=case, peer="-"),
+    ]
+
+
 TEN_TO_TEN_THOUSAND = (10, 100, 1_000, 10_000)
+AWAITED = {"pykka": 1 / 2, "autogen_core": 1 / 12}
 W1_PEERS = {"thespian": 1 / 2, "llegos": 1 / 12, "autogen_core": 1 / 35}
 
 POINTS: list[Point] = [
@@ -139,6 +174,83 @@ POINTS: list[Point] = [
         grows=(1_000, 2),
     ),
     *series((1_000, 100_000), "W7", "last message, encoded", "encoded", how="encoded", at_most=300),
+    *guarded_and_plain("R1", "awaited", "ask", "ask_outside", floor_x=1.2, beside=AWAITED),
+    *guarded_and_plain("R1", "awaited, 64 callers", "ask_64", floor_x=2, beside=AWAITED),
+    *guarded_and_plain("R2", "per reply", "stream", at_most=1.5),
+    *guarded_and_plain("R2", "first reply", "first", at_most=60),
+    *series(
+        TEN_TO_TEN_THOUSAND,
+        "R3",
+        "relay, per child",
+        "relayed",
+        floor="fan",
+        peer="fan",
+        floor_x=1,
+    ),
+    Point("R3", "relay, per child, plain", "relayed_plain", 1_000, floor="fan", peer="-"),
+    *series(
+        TEN_TO_TEN_THOUSAND,
+        "R3",
+        "ask all, per child",
+        "asked",
+        floor="fan",
+        peer="fan",
+        floor_x=1,
+    ),
+    Point("R3", "ask all, per child, plain", "asked_plain", 1_000, floor="fan", peer="-"),
+    *guarded_and_plain("R4", "per delivery", "group_chat", floor_x=1),
+    Point("R9", "wall", "sleeping", 1_000, "wall", floor_x=1.3),
+    Point("R9", "each", "sleeping", 1_000, floor_x=4),
+    Point("R9", "each, plain", "sleeping_plain", 1_000, floor="sleeping", peer="-"),
+    Point(
+        "R9",
+        "sleep() in generators, wall",
+        "sleeping_generators",
+        1_000,
+        "wall",
+        floor="sleeping",
+        peer="sleeping",
+        floor_x=1.3,
+    ),
+    Point(
+        "R9",
+        "sleep() in generators, each",
+        "sleeping_generators",
+        1_000,
+        floor="sleeping",
+        peer="sleeping",
+        floor_x=4,
+    ),
+    Point(
+        "R9",
+        "sleep() in generators, each, plain",
+        "sleeping_generators_plain",
+        1_000,
+        floor="sleeping",
+        peer="-",
+    ),
+    Point("R6", "memory of an idle node", "idle", 100_000, "kept", peer="-", quick=False),
+    Point(
+        "R6",
+        "memory of an open conversation beyond its generator",
+        "opened",
+        10_000,
+        "beyond",
+        peer="-",
+        at_most=1_000,
+    ),
+    Point(
+        "R6",
+        "memory of an open activation beyond its generator",
+        "opened_children",
+        10_000,
+        "beyond",
+        peer="-",
+        at_most=1_000,
+    ),
+    Point("R6", "a conversation opened", "opening", 10_000, peer="-", quick=False),
+    Point("R6", "answered by news", "news", 10_000, peer="-", quick=False),
+    Point("R6", "awake by timers", "timers", 10_000, peer="-", quick=False),
     Point("import", "time", "", how="import", beside={"autogen_core": 1}),
     Point("import", "packages", "", how="packages", floor="-", at_most=8),
     Point("import", "installed", "", how="size", floor="-", at_most=15),

@@ -92,7 +92,7 @@ def runtime(open_, take=None):
         clock = options.pop("clock", SYSTEM)
         async with Runtime(clock=clock, watchdog=None) as home:
             if "choose" in options:
-                home._choose = options.pop("choose")
+                home._queue.choose = options.pop("choose")
             conversation = home._conversation(
                 asked._node, asked._message, options, asked._hearer, takes=True
             )

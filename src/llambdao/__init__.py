@@ -10,6 +10,8 @@ what it says, and is sent the answers it waits for.
 ['Hello, Ann!']
 """
 
+import typing
+
 from llambdao.kernel.errors import (
     BadMessage,
     Deadlock,
@@ -35,11 +37,27 @@ from llambdao.networks.pipeline import Pipeline
 from llambdao.networks.router import Router
 from llambdao.networks.until import Until, heard, spent, turns, when
 
+if typing.TYPE_CHECKING:
+    from llambdao.runtime import Budget, Runtime
+
 __version__ = "0.1.0"
+
+_LATER = {"Budget": "llambdao.runtime", "Runtime": "llambdao.runtime"}
+"""What is loaded when it is first asked for: it brings an event loop along."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)
+
 
 __all__ = [
     "Address",
     "BadMessage",
+    "Budget",
     "Conversation",
     "DeadLetter",
     "Deadlock",
@@ -61,6 +79,7 @@ __all__ = [
     "Reason",
     "Ref",
     "Router",
+    "Runtime",
     "Said",
     "UnknownIntent",
     "UnknownKind",

@@ -702,6 +702,67 @@ def test_a_reservation_that_nobody_yielded_warns():
         reserve(tokens=1900, usd=0.02)
 
 
+@every_driver
+@pytest.mark.parametrize("most", [1, 3, 200, 10_000])
+def test_every_message_is_charged_and_not_one_more(drive, most):
+    """They are reserved some at a time; the limit is exact, and at the end the rest goes back."""
+
+    class Talker(Node):
+        def chat(self, message):
+            yield from map(str, range(400))
+
+    budget = Budget(messages=most)
+    outcome = drive(lambda: Talker().receive("go", budget=budget))
+    said = 1 + len(outcome.before)
+    assert (budget.spent.messages, budget.reserved) == (said, FREE)
+    assert said == min(most, 401)
+    assert (type(outcome.error) is BudgetReached) == (most < 401)
+
+
+def test_many_conversations_share_a_purse():
+    """It reserves a chunk for all of them; what comes back late was charged, and is not lost."""
+    budget = Budget(messages=100)
+    purse = budget.purse(chunk=10)
+    assert [purse.take(10), budget.reserved.messages] == [10, 10]
+    assert [purse.take(3), purse.take(3)] == [3, 3]
+    assert (budget.spent.messages, budget.reserved.messages) == (10, 10)
+    purse.give(9)  # of the first ten one was said
+    purse.give(2)  # and of the next six four
+    assert [purse.take(80), budget.left.messages] == [15, 80]
+    purse.give(15)
+    purse.close()
+    assert (budget.spent.messages, budget.reserved, budget.tickets) == (5, FREE, [])
+
+
+purses = st.lists(st.tuples(st.sampled_from(["take", "say", "give"]), st.integers(1, 9)))
+
+
+@given(st.integers(1, 12), st.integers(0, 40), purses)
+@often
+def test_a_purse_charges_what_was_said(chunk, most, steps):
+    """Whoever takes, says and gives back in whatever order; no more is ever said than allowed."""
+    budget = Budget(messages=most)
+    purse = budget.purse(chunk=chunk)
+    granted, said = [], 0
+    for act, n in steps:
+        if act == "take":
+            with suppress(BudgetReached):
+                granted.append(purse.take(n))
+                assert 1 <= granted[-1] <= n
+        elif granted and act == "say":
+            granted[n % len(granted)] -= 1
+            said += 1
+            granted = [left for left in granted if left]
+        elif granted:
+            purse.give(granted.pop())
+        assert said + sum(granted) <= most
+        assert budget.spent.messages + budget.reserved.messages <= most
+    for left in granted:
+        purse.give(left)
+    purse.close()
+    assert (budget.spent.messages, budget.reserved) == (said, FREE)
+
+
 def test_a_group_chat_stops_when_its_budget_is_used_up():
     """`when(lambda said: budget.is_reached)` combines with all other conditions."""
 

@@ -924,10 +924,11 @@ class Scheduler(Struct, eq=False):
             self.observe("failed", act.node, act.message, error)
         if act.busy:
             self.release(act)
+        is_settled = self.home is not None and self.home.supervise(act, error)
         if act.parent is None:
             if self.roots:
                 self.roots.pop(id(act), None)
-            if self.home is None or not self.home.supervise(act, error):
+            if not is_settled:
                 raise error
             return
         act.parent.failed(self, act, error)

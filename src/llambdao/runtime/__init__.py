@@ -1,9 +1,30 @@
 """Many conversations at once, for programs that live: mailboxes, supervisors, budgets, clocks."""
 
+from llambdao.kernel.errors import BudgetReached, MailboxFull, Restarted, Stopped
 from llambdao.kernel.mailbox import Mailbox
+from llambdao.runtime.budget import Budget, reserve
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
+from llambdao.runtime.observe import JsonFormatter, Logs, Metrics, Observer
 from llambdao.runtime.runtime import Runtime
+from llambdao.runtime.script import Script
 from llambdao.runtime.supervisor import Supervisor
 
-__all__ = ["Conversation", "DeadLetters", "Mailbox", "Runtime", "Supervisor"]
+__all__ = [
+    "Budget",
+    "BudgetReached",
+    "Conversation",
+    "DeadLetters",
+    "JsonFormatter",
+    "Logs",
+    "Mailbox",
+    "MailboxFull",
+    "Metrics",
+    "Observer",
+    "Restarted",
+    "Runtime",
+    "Script",
+    "Stopped",
+    "Supervisor",
+    "reserve",
+]

@@ -398,6 +398,7 @@ class Purse:
 
     def give(self, unused: int) -> None:
         """These were not said."""
+        unused = max(0, unused)  # a message that was refused had a number, too
         self._stock += unused
         self._taken -= unused
         if not self._chunk:
@@ -405,8 +406,10 @@ class Purse:
 
     def close(self) -> None:
         """What was said is spent, the rest goes back to the budget."""
-        if self._ticket is not None:
-            self._ticket.settle(messages=self._taken)
+        if self._ticket is not None or self._taken:
+            ticket = self._ticket or self._budget.reserve()
+            # Less than nothing, if more was given back than was taken since the last ticket.
+            ticket._close({"messages": self._taken})
             self._ticket, self._stock, self._taken = None, 0, 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from llambdao.kernel.run import Clock
+from llambdao.runtime.queue import RunQueue
 
 __all__ = ["Timers"]
 
@@ -29,15 +29,14 @@ class Timers:
     happen at a date happens by the wall clock.
     """
 
-    def __init__(self, clock: Clock, is_idle: Callable[[], bool]) -> None:
-        self.clock, self.is_idle = clock, is_idle
+    def __init__(self, clock: Clock, queue: RunQueue) -> None:
+        self.clock, self.queue = clock, queue
         self.is_real = clock.sleep is time.sleep
         self.loop: Any = None
         self.heap: list[tuple[int, int, Any]] = []
         self.count = 0
         self.handle: asyncio.Handle | None = None
         self.armed = 0
-        self.activity = 0
         self.base = self._drift()
 
     def at(self, due: int, sleeper: Any) -> None:
@@ -69,7 +68,7 @@ class Timers:
             seconds = (self.armed - self.clock.now()) / 1e9
             self.handle = self.loop.call_later(min(max(0.0, seconds), LONGEST), self._ring)
         else:
-            self.handle = self.loop.call_soon(self._when_quiet, self.activity, QUIET)
+            self.handle = self.loop.call_soon(self._when_quiet, self.queue.rounds, QUIET)
 
     def _ring(self) -> None:
         """Somebody's time may have come."""
@@ -82,8 +81,8 @@ class Timers:
 
     def _when_quiet(self, activity: int, left: int) -> None:
         """Let virtual time pass once nobody can go on without."""
-        if activity != self.activity or not self.is_idle():
-            activity, left = self.activity, QUIET
+        if activity != self.queue.rounds or not self.queue.is_idle():
+            activity, left = self.queue.rounds, QUIET
         if left:
             self.handle = self.loop.call_soon(self._when_quiet, activity, left - 1)
             return

@@ -81,7 +81,7 @@ class Conversation(run.Conversation):
                     error, self.error = self.error, None
                     raise error
                 raise StopAsyncIteration
-            if self._runtime._may_drain(self):
+            if self._runtime._queue.may_go_on(self):
                 if (said := self._pull()) is not None:
                     return said
             else:
@@ -148,15 +148,15 @@ class Conversation(run.Conversation):
         """Something can go on here."""
         if not (self._is_queued or self._is_over):
             self._is_queued = True
-            self._runtime._enqueue(self)
+            self._runtime._queue.add(self)
 
     def waits(self) -> bool:
         """Does it wait for who hears it?"""
         return bool(self._unread or self._taken)
 
     def supervise(self, act: Activation, error: BaseException) -> bool:
-        """A handler failed and nobody waits for it: is that settled by its supervisor?"""
-        return self._runtime._supervise(self, act, error)  # type: ignore[no-any-return]
+        """A handler failed: is that settled by its supervisor? Not if somebody waits for it."""
+        return self._runtime._supervisors.failed(self, act, error)  # type: ignore[no-any-return]
 
     def bury(self, letter: DeadLetter) -> None:
         """A dead letter."""
@@ -328,7 +328,9 @@ class Conversation(run.Conversation):
         if self._is_over:
             return
         scheduler, replies = self._scheduler, self._replies
-        if replies is not None and replies.gi_running:  # one of its own handlers asks for it: at the end of this turn
+        if (
+            replies is not None and replies.gi_running
+        ):  # one of its own handlers asks for it: at the end of this turn
             self._runtime._loop.call_soon(self.end, reason, detail)
             return
         if scheduler.reason is None:
@@ -362,9 +364,9 @@ class Conversation(run.Conversation):
         """It has ended."""
         self._is_over, self.error = True, error
         scheduler = self._scheduler
-        self._runtime._ended(self)
+        self._runtime._queue.ended(self)
         if scheduler.host is not None and scheduler.host.running:
-            self._cleaning = self._runtime._clean(self._clean())
+            self._cleaning = self._runtime._queue.clean(self._clean())
         self._call_waiters()
 
     def _begun(self) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextvars import copy_context
 from itertools import count
 from types import TracebackType
@@ -26,15 +25,10 @@ from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.script import Script
 from llambdao.runtime.signals import Signals
-from llambdao.runtime.supervisor import Supervisor, Supervisors, family, restarted, stopped
+from llambdao.runtime.queue import RunQueue
+from llambdao.runtime.supervisor import Supervisor, Supervisors, family
 
 __all__ = ["Runtime"]
-
-BATCH = 64
-"""How many conversations have their turn before the event loop has its own."""
-
-IN_A_ROW = 256
-"""How many questions are answered at once before other tasks have their turn."""
 
 TAKEN: dict[int, tuple[Node, Any]] = {}
 """The nodes that live in a runtime, and in which."""
@@ -106,20 +100,15 @@ class Runtime:
         self._supervisors = Supervisors(self, supervisor or Supervisor())
         self._observers = [observe] if callable(observe) else [*observe]
         self._mailboxes = Mailboxes(self._room)
-        self._timers = Timers(clock, self._is_idle)
-        self._open: set[Conversation] = set()
-        self._ready: deque[Conversation] = deque()
+        self._queue = RunQueue()
+        self._timers = Timers(clock, self._queue)
         self._pauses: deque[Any] = deque()
-        self._cleaning: set[asyncio.Task[None]] = set()
-        self._settling: list[asyncio.Future[None]] = []
         self._purse = None if budget is None else budget.purse(chunk=4096)
         self._loop: Any = None
-        self._told_to_end: asyncio.Event | None = None
-        self._choose: Callable[[int], int] | None = None
-        self._is_scheduled = self._is_pumping = False
-        self._in_a_row = 0
+        self._signals: Signals | None = None
+        self._graceful: asyncio.Task[None] | None = None
         self._state = "new"
-        self._crash: BaseException | None = None
+        self._crashed_with: BaseException | None = None
         self._owner: asyncio.Task[Any] | None = None
         for node in nodes:
             self._join(node)
@@ -132,16 +121,19 @@ class Runtime:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self._owner = None
-        if kind is asyncio.CancelledError and self._crash is not None:
+        if kind is asyncio.CancelledError and self._crashed_with is not None:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
         await self.stop(deadline=10.0 if kind is None else 0.0)
-        if self._crash is not None:
-            raise self._crash
+        if self._crashed_with is not None:
+            raise self._crashed_with
 
     def __enter__(self) -> Script:
         """For scripts: a runtime on an event loop in a thread of its own, whose methods wait."""
@@ -157,20 +149,22 @@ class Runtime:
         What follows in the block, and leaving it, still has its time; at a second signal what
         waits is cancelled at once.
         """
-        with Signals(self._loop, self._hurry) as signals:
-            self._told_to_end = signals.told
-            await signals.told.wait()
+        self._signals = Signals(self._loop, self._hurry)
+        with self._signals as told:
+            await told.wait()
 
     def _hurry(self) -> None:
         """Told to end for the second time: what waits is cancelled now."""
-        if self._owner is not None:
+        if self._graceful is not None:
+            self._graceful.cancel()
+        elif self._owner is not None:
             self._owner.cancel()
 
     def start(self) -> None:
         """Begin, on the running event loop: what `async with` does first."""
         if self._state != "new":
             raise Misused("a runtime lives once; make another")
-        self._loop = self._timers.loop = asyncio.get_running_loop()
+        self._loop = self._timers.loop = self._queue.loop = asyncio.get_running_loop()
         self._state = "running"
         for node in self.nodes:
             self._claim(node)
@@ -209,23 +203,26 @@ class Runtime:
         """
         if node is not None:
             for one in family(node):
-                self._stop_node(one, "by the program")
-            await self._cleaned()
+                self._supervisors.stop(one, "by the program")
+            await self._queue.cleaned()
             return
         if self._state == "new":
             self._state = "stopped"
         if self._state == "stopped":
             return
         self._state = "stopping"
-        if self._told_to_end is not None:
-            self._told_to_end.set()
+        if self._signals is not None:
+            self._signals.told.set()
         if deadline > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.settle(), deadline)
-        for conversation in [*self._open]:
+            self._graceful = self._loop.create_task(self.settle())
+            await asyncio.wait([self._graceful], timeout=deadline)
+            self._graceful.cancel()
+        for conversation in [*self._queue.open]:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
-        await self._cleaned()
+        await self._queue.cleaned()
         self._timers.stop()
+        if self._signals is not None:
+            self._signals.restore()
         if self._purse is not None:
             self._purse.close()
         self._state = "stopped"
@@ -239,17 +236,11 @@ class Runtime:
 
         What waits for a timer, for news, or for somebody outside does not count.
         """
-        while not self._is_settled():
-            future = self._loop.create_future()
-            self._settling.append(future)
-            self._schedule()
-            await future
+        await self._queue.settle()
 
     # -- the ways in ---------------------------------------------------------------------------
 
-    def send(
-        self, node: Node, message: Message | str, **options: Unpack[Options]
-    ) -> Conversation:
+    def send(self, node: Node, message: Message | str, **options: Unpack[Options]) -> Conversation:
         """Send a message, and hear the replies as they come: `async for reply in ...`.
 
         Nothing happens before the first reply is asked for; whoever speaks goes on as the next one
@@ -270,16 +261,12 @@ class Runtime:
     async def _ask(self, node: Node, message: Message | str, options: Any) -> Any:
         conversation = self._conversation(node, message, options, OUTSIDE)
         try:
-            if not self._may_drain(conversation):
+            if not self._queue.may_go_on(conversation):
                 await self._accept(conversation)
-                conversation.wake()
             else:
                 self._begin(conversation)
                 conversation.advance()
-                self._in_a_row += 1
-                if self._in_a_row > IN_A_ROW:
-                    self._in_a_row = 0
-                    await asyncio.sleep(0)
+                await self._queue.went_on()
             while not conversation._is_over:
                 await conversation._event()
         except BaseException:
@@ -301,7 +288,6 @@ class Runtime:
         self._check(node)
         conversation = self._conversation(node, message, options, None)
         await self._accept(conversation)
-        conversation.wake()
         return conversation
 
     async def watch(self, node: Node | None = None) -> AsyncGenerator[Event, None]:
@@ -329,27 +315,28 @@ class Runtime:
 
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
-        for conversation in [*self._open]:
+        for conversation in [*self._queue.open]:
             if (conversation._scheduler.expected or {}).get(key):
                 conversation.news(key, value)
 
     @property
     def conversations(self) -> list[Conversation]:
         """Those that are open."""
-        return [*self._open]
+        return [*self._queue.open]
 
     # -- opening -------------------------------------------------------------------------------
 
     def _check(self, node: Node) -> None:
         """Refuse what cannot work, with a lesson."""
-        if self._is_pumping or IN_TASK.get() is not None:
+        if self._queue.is_running or IN_TASK.get() is not None:
             raise Misused(
                 "a handler does not go through the runtime: `answer = yield node.ask(...)`"
                 " (or `await node.ask(...)`) keeps it in the same conversation"
             )
         if self._state != "running":
             raise Stopped(
-                f"this runtime is {self._state} and takes no messages; use `async with Runtime(...)`"
+                f"this runtime is {self._state} and takes no messages;"
+                " they belong inside `async with Runtime(...) as runtime:`"
             )
         taken = TAKEN.get(id(node))
         if taken is not None and taken[1] is not self:
@@ -388,7 +375,7 @@ class Runtime:
             answerer=options.get("answer", self.answer),
             deltas=options.get("deltas", False),
             sleep=self.clock.sleep,
-            choose=self._choose,
+            choose=self._queue.choose,
             home=conversation,
             budget=budget,
             purse=purse,
@@ -400,7 +387,7 @@ class Runtime:
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
         scheduler.open(conversation._node, conversation._message, hearer)
-        self._open.add(conversation)
+        self._queue.open.add(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
         if (seconds := options.get("timeout")) is not None:
@@ -411,16 +398,22 @@ class Runtime:
         """Put its first message into the mailbox of its node, when there is room."""
         room = self._room(conversation._node)
         if room.when_full == "wait":
-            while (
-                box := self._mailboxes.boxes.get(id(conversation._node))
-            ) is not None and len(box.arrived) >= room.size:
+            while (box := self._mailboxes.boxes.get(id(conversation._node))) is not None and len(
+                box.arrived
+            ) >= room.size:
                 await self._room_in(box)
+        self._open(conversation)
+
+    def _open(self, conversation: Conversation) -> None:
+        """Put its first message into the mailbox of its node, or do as the policy says."""
+        room = self._room(conversation._node)
         self._begin(conversation)
         error = self._mailboxes.arrive(conversation._scheduler, conversation._scheduler.root)
         if error is not None and error is not FULL:
             conversation.end(Reason.FAILED, repr(error))
             if room.when_full == "raise":
                 raise error
+        conversation.wake()
 
     async def _room_in(self, box: Any) -> None:
         """Wait until something leaves this mailbox."""
@@ -431,135 +424,29 @@ class Runtime:
     def _room(self, node: Any) -> Mailbox:
         return self._rooms.get(id(node), self._mailbox)
 
-    # -- the run queue -------------------------------------------------------------------------
-
-    def _enqueue(self, conversation: Conversation) -> None:
-        """It can go on, after those before it."""
-        self._ready.append(conversation)
-        if not self._is_scheduled:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._pump)
-
-    def _pump(self) -> None:
-        """Let those who can go on do so, in turn."""
-        self._is_scheduled = False
-        self._in_a_row = 0
-        self._timers.activity += 1
-        ready, choose = self._ready, self._choose
-        self._is_pumping = True
-        try:
-            for _ in range(min(len(ready), BATCH)):
-                if choose is not None and len(ready) > 1:
-                    ready.rotate(-choose(len(ready)))
-                ready.popleft().advance()
-        finally:
-            self._is_pumping = False
-            if ready:
-                self._schedule()
-        if self._settling and self._is_settled():
-            waiting, self._settling = self._settling, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
-
-    def _may_drain(self, conversation: Conversation) -> bool:
-        """May it go on at once, on its caller's stack? Not before those who were there first."""
-        return not (self._ready or self._is_pumping or self._choose or conversation._is_queued)
-
-    def _is_settled(self) -> bool:
-        if self._ready or self._cleaning:
-            return False
-        return not any(
-            (s := c._scheduler).under_way or s.settling or s.calls or (s.perhaps and not s.timers)
-            for c in self._open
-        )
-
-    def _is_idle(self) -> bool:
-        """Can nobody go on before time passes?"""
-        return not (self._ready or self._is_scheduled or self._cleaning) and not any(
-            (s := c._scheduler).under_way or s.settling or s.calls for c in self._open
-        )
-
-    def _ended(self, conversation: Conversation) -> None:
-        self._open.discard(conversation)
-        if self._settling:
-            self._schedule()
-
-    def _clean(self, cleaning: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """The handlers of a conversation that has ended clean up."""
-        task: asyncio.Task[None] = self._loop.create_task(cleaning)
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaned_up)
-        return task
-
-    def _cleaned_up(self, task: asyncio.Task[None]) -> None:
-        self._cleaning.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            warnings.warn(f"a cancelled handler failed to clean up: {error!r}", RuntimeWarning, 2)
-        if self._settling:
-            self._schedule()
-
-    async def _cleaned(self) -> None:
-        """Wait for that."""
-        while self._cleaning:
-            await asyncio.wait([*self._cleaning])
-
-    # -- supervision ---------------------------------------------------------------------------
-
-    def _supervise(self, conversation: Conversation, act: Activation, error: BaseException) -> bool:
-        """A handler raised and nobody waits: what its supervisor does. False: it is for the caller."""
-        if act.hearer is OUTSIDE and not self._supervisors.of(act.node)[0].heard:
-            return False
-        scheduler = conversation._scheduler
-        strategy, nodes = self._supervisors.failed(act.node, error)
-        scheduler.bury(act.message, f"failed: {error!r:.200}", act.node, error)
-        if scheduler.observers:
-            scheduler.observe("supervised", act.node, act.message, strategy)
-        if act is scheduler.root:
-            scheduler.reason, scheduler.detail = Reason.FAILED, repr(error)
-            conversation.error = error
-        for node in nodes if strategy in ("restart", "stop") else ():
-            if strategy == "stop":
-                self._stop_node(node, repr(error))
-            else:
-                self._abandon(node, lambda node=node: restarted(node), "restarted")
-                self._supervisors.restart(node)
-        if strategy == "escalate":
-            self._crash = self._crash or error
-            self._loop.call_soon(self._crashed)
-        return act.hearer is not OUTSIDE
-
-    def _stop_node(self, node: Node, why: str) -> None:
-        error = stopped(node, why)
-        self._mailboxes.stop(node, error)
-        self._abandon(node, error, "stopped")
-
-    def _abandon(self, node: Node, error: Callable[[], Exception], reason: str) -> None:
-        """Cancel what a node is at work on, in all conversations; who waits gets an error."""
-        for conversation in [*self._open]:
-            scheduler = conversation._scheduler
-            for act in reversed(scheduler.everybody()):
-                if act.node is node and not act.closed and act.talk is not None:
-                    conversation.drop(act, error(), reason)
-
-    def _crashed(self) -> None:
-        """Nobody knew what to do about an error: the block around the runtime is left with it."""
-        if self._owner is not None:
-            self._owner.cancel()
+    # -- what conversations call ---------------------------------------------------------------
 
     def _bury(self, letter: DeadLetter) -> None:
         self.dead_letters.take(letter)
+        for edge in [*self.dead_letters.edges.values()]:
+            word = f"{letter.message.content} ({letter.reason})"
+            news = Message(word, "inform", self.dead_letters, edge.node, letter.message)
+            if edge.node is not letter.node and self._state == "running":
+                self._open(self._conversation(edge.node, news, None, None))
 
     def _tell_observers(self, event: Event) -> None:
         for observer in [*self._observers]:
             try:
                 observer(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # an observer harms nobody else
                 warnings.warn(f"observer {observer} failed: {error!r}", RuntimeWarning, 2)
+
+    def _crash(self, error: BaseException) -> None:
+        """Nobody knew what to do about an error: the block around the runtime is left with it."""
+        if self._crashed_with is None:
+            self._crashed_with = error
+            if self._owner is not None:
+                self._loop.call_soon(self._owner.cancel)
 
     # -- who lives here ------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from llambdao.kernel.activation import OUTSIDE, Activation
 from llambdao.kernel.errors import Misused, Restarted, Stopped
+from llambdao.kernel.events import Reason
 from llambdao.kernel.node import Node
 
 __all__ = ["Supervisor", "Supervisors"]
@@ -92,8 +94,62 @@ class Supervisors:
             owner = self.owners.get(id(owner))
         return self.default, id(self)
 
-    def failed(self, node: Node, error: BaseException) -> tuple[Strategy, list[Node]]:
-        """A handler of this node raised: what is done about it, and to whom."""
+    def failed(self, conversation: Any, act: Activation, error: BaseException) -> bool:
+        """A handler raised: do what its supervisor says. False: somebody else hears of the error."""
+        is_heard = act.hearer is OUTSIDE or act.parent is not None
+        if is_heard and not self.of(act.node)[0].heard:
+            return False
+        scheduler = conversation._scheduler
+        strategy, nodes = self._decide(act.node, error)
+        if not is_heard:
+            scheduler.bury(act.message, f"failed: {error!r:.200}", act.node, error)
+            if act is scheduler.root:
+                scheduler.reason, scheduler.detail = Reason.FAILED, repr(error)
+                conversation.error = error
+        if scheduler.observers:
+            scheduler.observe("supervised", act.node, act.message, strategy)
+        for node in nodes:
+            if strategy == "stop":
+                self.stop(node, repr(error))
+            elif strategy == "restart":
+                self.restart(node)
+        if strategy == "escalate":
+            self.runtime._crash(error)
+        return not is_heard
+
+    def stop(self, node: Node, why: str) -> None:
+        """Let a node take no more messages; what it is at work on is cancelled."""
+
+        def error() -> Exception:
+            return Stopped(f"{node} was stopped and takes no more messages: {why}")
+
+        self.runtime._mailboxes.stop(node, error)
+        self._abandon(node, error, "stopped")
+
+    def restart(self, node: Node) -> None:
+        """Have a node begin anew: what it is at work on is cancelled, its fields are as at first."""
+
+        def error() -> Exception:
+            return Restarted(f"{node} was restarted by its supervisor while at work on this")
+
+        self._abandon(node, error, "restarted")
+        birth = self.births.get(id(node))
+        if birth is not None:
+            values: Any = vars(node)
+            values.clear()
+            values.update({name: _copied(value) for name, value in birth.items()})
+            object.__setattr__(node, "_undo", None)
+            node.model_post_init(None)
+
+    def _abandon(self, node: Node, error: Callable[[], Exception], reason: str) -> None:
+        """Cancel what a node is at work on, in all conversations; who waits gets an error."""
+        for conversation in self.runtime.conversations:
+            for act in reversed(conversation._scheduler.everybody()):
+                if act.node is node and not act.closed and act.talk is not None:
+                    conversation.drop(act, error(), reason)
+
+    def _decide(self, node: Node, error: BaseException) -> tuple[Strategy, list[Node]]:
+        """What is done about an error, and to whom."""
         level: Node = node
         while True:
             supervisor, key = self.of(level)
@@ -106,16 +162,6 @@ class Supervisors:
             if owner is None:
                 return "escalate", []
             level = owner
-
-    def restart(self, node: Node) -> None:
-        """Give a node the fields back it had when it joined, and let it set itself up again."""
-        birth = self.births.get(id(node))
-        if birth is not None:
-            values = vars(node)
-            values.clear()
-            values.update({name: _copied(value) for name, value in birth.items()})
-            node._undo = None
-            node.model_post_init(None)
 
     def _may_restart(self, supervisor: Supervisor, key: int) -> bool:
         now = self.runtime.clock.now()
@@ -138,7 +184,9 @@ class Supervisors:
 def members(node: Any) -> tuple[Node, ...]:
     """The members of a network; nobody, if it is none."""
     found = getattr(node, "members", ())
-    return tuple(found) if isinstance(found, list | tuple) else ()
+    if not isinstance(found, list | tuple):
+        return ()
+    return tuple(one for one in found if isinstance(one, Node))
 
 
 def family(node: Node) -> list[Node]:
@@ -151,18 +199,8 @@ def family(node: Node) -> list[Node]:
         if id(one) not in known:
             known.add(id(one))
             found.append(one)
-            todo += [m for m in reversed(members(one)) if isinstance(m, Node)]
+            todo += reversed(members(one))
     return found
-
-
-def stopped(node: Node, why: str) -> Callable[[], Exception]:
-    """The error of who sends a message to a node that was stopped."""
-    return lambda: Stopped(f"{node} was stopped and takes no more messages: {why}")
-
-
-def restarted(node: Node) -> Exception:
-    """The error of who waits for a node that is restarted."""
-    return Restarted(f"{node} was restarted by its supervisor while it was at work on this")
 
 
 def _copied(value: Any) -> Any:

@@ -1,0 +1,132 @@
+"""The run queue of a runtime: which conversation goes on next, and when nobody can."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llambdao.runtime.conversation import Conversation
+
+__all__ = ["RunQueue"]
+
+BATCH = 64
+"""How many conversations have their turn before the event loop has its own."""
+
+IN_A_ROW = 256
+"""How many questions are answered at once before other tasks have their turn."""
+
+
+class RunQueue:
+    """The open conversations of a runtime, and those of them that can go on, first in first out.
+
+    It is worked off by one callback of the event loop, some conversations at a time; who asks while
+    the queue is empty is answered at once, on the caller's stack.
+    """
+
+    def __init__(self) -> None:
+        self.loop: Any = None
+        self.open: set[Conversation] = set()
+        self.ready: deque[Conversation] = deque()
+        self.cleaning: set[asyncio.Task[None]] = set()
+        self.choose: Callable[[int], int] | None = None  # who is next; None: the first
+        self.is_running = False
+        self.rounds = 0
+        self._settling: list[asyncio.Future[None]] = []
+        self._is_scheduled = False
+        self._in_a_row = 0
+
+    def add(self, conversation: Conversation) -> None:
+        """It can go on, after those before it."""
+        self.ready.append(conversation)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def may_go_on(self, conversation: Conversation) -> bool:
+        """May it go on at once, on its caller's stack? Not before those who were there first."""
+        return not (self.ready or self.is_running or self.choose or conversation._is_queued)
+
+    async def went_on(self) -> None:
+        """Somebody was answered at once: after so many of them other tasks have their turn."""
+        self._in_a_row += 1
+        if self._in_a_row > IN_A_ROW:
+            self._in_a_row = 0
+            await asyncio.sleep(0)
+
+    def ended(self, conversation: Conversation) -> None:
+        """It is over."""
+        self.open.discard(conversation)
+        if self._settling:
+            self._schedule()
+
+    def clean(self, cleaning: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """The handlers of a conversation that has ended clean up."""
+        task: asyncio.Task[None] = self.loop.create_task(cleaning)
+        self.cleaning.add(task)
+        task.add_done_callback(self._cleaned)
+        return task
+
+    async def cleaned(self) -> None:
+        """Wait until all that ended has cleaned up."""
+        while self.cleaning:
+            await asyncio.wait([*self.cleaning])
+
+    async def settle(self) -> None:
+        """Wait until everything that can run has run."""
+        while not self.is_settled():
+            future = self.loop.create_future()
+            self._settling.append(future)
+            self._schedule()
+            await future
+
+    def is_settled(self) -> bool:
+        """Has everything run that can?"""
+        if self.ready or self.cleaning:
+            return False
+        return not any(
+            (s := c._scheduler).under_way or s.settling or s.calls or (s.perhaps and not s.timers)
+            for c in self.open
+        )
+
+    def is_idle(self) -> bool:
+        """Can nobody go on before time passes?"""
+        return not (self.ready or self._is_scheduled or self.cleaning) and not any(
+            (s := c._scheduler).under_way or s.settling or s.calls for c in self.open
+        )
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        """Let those who can go on do so, in turn."""
+        self._is_scheduled = False
+        self._in_a_row = 0
+        self.rounds += 1
+        ready, choose = self.ready, self.choose
+        self.is_running = True
+        try:
+            for _ in range(min(len(ready), BATCH)):
+                if choose is not None and len(ready) > 1:
+                    ready.rotate(-choose(len(ready)))
+                ready.popleft().advance()
+        finally:
+            self.is_running = False
+            if ready:
+                self._schedule()
+        if self._settling and self.is_settled():
+            settling, self._settling = self._settling, []
+            for future in settling:
+                if not future.done():
+                    future.set_result(None)
+
+    def _cleaned(self, task: asyncio.Task[None]) -> None:
+        self.cleaning.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            warnings.warn(f"a cancelled handler failed to clean up: {error!r}", RuntimeWarning, 2)
+        if self._settling:
+            self._schedule()
