@@ -44,8 +44,8 @@ class Exhausted(BaseException):
 class Event(Struct, frozen=True, eq=False):
     """Something an observer sees, in order.
 
-    `kind` is one of said, delivered, delta, waits, ended, failed, dead, supervised, over. `conversation` is the
-    message from outside that caused it all.
+    `kind` is one of said, delivered, delta, waits, ended, failed, dead, supervised, stalled, over.
+    `conversation` is the message from outside that caused it all.
     """
 
     kind: str

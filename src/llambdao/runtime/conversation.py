@@ -83,17 +83,18 @@ class Conversation(run.Conversation):
                 raise StopAsyncIteration
             if self._runtime._queue.may_go_on(self):
                 if (said := self._pull()) is not None:
-                    return said
+                    return said  # type: ignore[no-any-return]
             else:
                 self._is_held = False
                 self.wake()
             if not (self._unread or self._is_over):
                 self._is_wanted = True
                 await self._event()
-        said, act = self._unread.popleft()
+        reply: Message
+        reply, act = self._unread.popleft()
         if act is not None:
             self._taken = (act,)
-        return said  # type: ignore[no-any-return]
+        return reply
 
     async def wait(self) -> Conversation:
         """Wait until it has ended; what it failed with is in `error`, not raised."""
@@ -181,71 +182,60 @@ class Conversation(run.Conversation):
         if self._is_over or (self._scheduler.watched and self._unread):
             return
         value = None
-        if self._replies is None:
-            self._replies = self._scheduler.run()
         if self._is_held:  # nobody has asked for the next reply: the others go on
             self._is_held, value = False, PARK
             self._taken = (*self._taken, self._scheduler.turn)
-        while True:
-            try:
-                said = self._replies.send(value)
-            except StopIteration as stop:
-                self._returned(stop.value)
-                return
-            except BaseException as error:
-                self.over(error)
-                if not isinstance(error, Exception):
-                    raise
-                return
-            value = None
-            if said is None:
-                self.rest()
-                return
-            if said is PAUSE:
-                self.wake()
-                return
+        while (said := self._step(value)) is not None:
             if not self._takes:
-                self._answer = said
-            elif self._scheduler.watched:
-                self._unread = self._unread or deque()
-                self._unread.append((said, None))
-                self._call_waiters()
-                return
-            elif self._is_wanted:  # whoever takes it may ask for the next before others go on
-                self._is_wanted, self._is_held = False, True
-                self._unread = deque([(said, None)])
-                self._call_waiters()
-                self._let_others()
+                self._answer, value = said, None
+            elif self._is_wanted or self._scheduler.watched:
+                self._hand_over(said)
                 return
             else:
                 self._unread = self._unread or deque()
                 self._unread.append((said, self._scheduler.turn))
                 value = PARK
 
-    def _pull(self) -> Any:
-        """As `advance`, for a caller who waits: the next reply, if there is one at once."""
-        self._is_held = False
+    def _step(self, value: Any) -> Any:
+        """Go on until there is a reply; None if there is none for now."""
         if self._replies is None:
             self._replies = self._scheduler.run()
         try:
-            said = self._replies.send(None)
+            said = self._replies.send(value)
         except StopIteration as stop:
-            self._returned(stop.value)
+            if not stop.value:
+                self.over(self.error)
+                return None
+            self._replies = said = None
+        except Exception as error:
+            self.over(error)
             return None
         except BaseException as error:
             self.over(error)
-            return None
+            raise
         if said is None:
             self.rest()
-            return None
-        if said is PAUSE:
+        elif said is PAUSE:
             self.wake()
             return None
-        scheduler = self._scheduler
-        if scheduler.watched:
-            return said
-        self._is_held = True
-        self._let_others()
+        return said
+
+    def _hand_over(self, said: Any) -> None:
+        """Somebody waits for this reply, and may ask for the next before others go on."""
+        self._unread = deque([(said, None)])
+        self._is_wanted = False
+        self._call_waiters()
+        if not self._scheduler.watched:
+            self._is_held = True
+            self._let_others()
+
+    def _pull(self) -> Any:
+        """As `advance`, for a caller who waits: the next reply, if there is one at once."""
+        self._is_held = False
+        said = self._step(None)
+        if said is not None and not self._scheduler.watched:
+            self._is_held = True
+            self._let_others()
         return said
 
     def _let_others(self) -> None:
@@ -253,14 +243,6 @@ class Conversation(run.Conversation):
         scheduler = self._scheduler
         if scheduler.stack or scheduler.ready or scheduler.told:
             self.wake()
-
-    def _returned(self, rests: bool) -> None:
-        """Its run has come to an end: for now, or for good."""
-        if rests:
-            self._replies = None
-            self.rest()
-        else:
-            self.over(self.error)
 
     def rest(self) -> None:
         """Nobody can go on here: do the calls, and note when the next timer is due."""

@@ -45,7 +45,8 @@ class DeadLetters(Node):
     def query(self, message: Message) -> Generator[Any, Any, None]:
         """Say of each what it was and why nobody handled it."""
         for letter in [*self.kept]:
-            yield f"{letter.message.id} to {letter.node}: {letter.message.content!r:.80} ({letter.reason})"
+            message = letter.message
+            yield f"{message.id} to {letter.node}: {message.content!r:.80} ({letter.reason})"
         if not self.kept:
             yield "no dead letters"
 

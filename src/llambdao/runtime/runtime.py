@@ -23,9 +23,9 @@ from llambdao.kernel.turn import IN_TASK
 from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
+from llambdao.runtime.queue import RunQueue
 from llambdao.runtime.script import Script
 from llambdao.runtime.signals import Signals
-from llambdao.runtime.queue import RunQueue
 from llambdao.runtime.supervisor import Supervisor, Supervisors, family
 
 __all__ = ["Runtime"]
@@ -60,8 +60,8 @@ class Runtime:
     * `limits`: of each conversation; `mailbox`: how many messages may wait for a node, and what
       becomes of one more; `supervisor`: what becomes of a node that fails when nobody waits;
       `budget`: what all conversations together may spend.
-    * `observe`: one observer or several, called with every `Event`; `answer`: who answers a question
-      that reaches the outside; `clock`: where the time comes from.
+    * `observe`: one observer or several, called with every `Event`; `answer`: who answers a
+      question that reaches the outside; `clock`: where the time comes from.
     * `watchdog`: a handler that blocks the event loop for so many seconds is named in a warning
       and a `stalled` event; None: nobody watches.
 
@@ -105,6 +105,7 @@ class Runtime:
         self._pauses: deque[Any] = deque()
         self._purse = None if budget is None else budget.purse(chunk=4096)
         self._loop: Any = None
+        self._watchers: list[asyncio.Event] = []
         self._signals: Signals | None = None
         self._graceful: asyncio.Task[None] | None = None
         self._state = "new"
@@ -140,7 +141,12 @@ class Runtime:
         self._script = Script(self)
         return self._script
 
-    def __exit__(self, kind: Any, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._script.close(error)
 
     async def forever(self) -> None:
@@ -220,12 +226,18 @@ class Runtime:
         for conversation in [*self._queue.open]:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._queue.cleaned()
+        self._state = "stopped"
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of everything: timers, signals, money, watchers, nodes."""
         self._timers.stop()
         if self._signals is not None:
             self._signals.restore()
         if self._purse is not None:
             self._purse.close()
-        self._state = "stopped"
+        for news in self._watchers:
+            news.set()
         for one in self.nodes:
             for member in family(one):
                 if TAKEN.get(id(member), (None, None))[1] is self:
@@ -304,14 +316,17 @@ class Runtime:
                 news.set()
 
         self._observers.append(observer)
+        self._watchers.append(news)
         try:
-            while self._state in ("new", "running", "stopping"):
+            while events or self._state != "stopped":
                 while events:
                     yield events.popleft()
                 news.clear()
-                await news.wait()
+                if self._state != "stopped":
+                    await news.wait()
         finally:
             self._observers.remove(observer)
+            self._watchers.remove(news)
 
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
@@ -402,6 +417,7 @@ class Runtime:
                 box.arrived
             ) >= room.size:
                 await self._room_in(box)
+                self._check(conversation._node)
         self._open(conversation)
 
     def _open(self, conversation: Conversation) -> None:

@@ -22,7 +22,7 @@ __all__ = ["Script"]
 
 
 class Script:
-    """What `with Runtime(...) as runtime:` gives: a runtime on an event loop in a thread of its own.
+    """What `with Runtime(...) as runtime:` gives: a runtime on an event loop in its own thread.
 
     Every method is that of `Runtime` and waits for what that would be awaited for. Ctrl-C cancels
     what is waited for.

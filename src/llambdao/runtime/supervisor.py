@@ -95,7 +95,7 @@ class Supervisors:
         return self.default, id(self)
 
     def failed(self, conversation: Any, act: Activation, error: BaseException) -> bool:
-        """A handler raised: do what its supervisor says. False: somebody else hears of the error."""
+        """A handler raised: do what its supervisor says. False: somebody else hears of it."""
         is_heard = act.hearer is OUTSIDE or act.parent is not None
         if is_heard and not self.of(act.node)[0].heard:
             return False
@@ -127,7 +127,7 @@ class Supervisors:
         self._abandon(node, error, "stopped")
 
     def restart(self, node: Node) -> None:
-        """Have a node begin anew: what it is at work on is cancelled, its fields are as at first."""
+        """Have a node begin anew: its work is cancelled, its fields are as at first."""
 
         def error() -> Exception:
             return Restarted(f"{node} was restarted by its supervisor while at work on this")
