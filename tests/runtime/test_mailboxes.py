@@ -581,10 +581,10 @@ class Full:
 
     async def __aenter__(self):
         await self.runtime.__aenter__()
-        self.told = [
-            await self.runtime.tell(self.clerk, Message(word, intent="inform")) for word in "abc"
-        ]
-        await turns()
+        self.told = []
+        for word in "abc":
+            self.told.append(await self.runtime.tell(self.clerk, Message(word, intent="inform")))
+            await turns()  # the first one begins, the others wait
         assert self.clerk.begun == ["a"]
         return self
 

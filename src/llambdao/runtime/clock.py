@@ -34,7 +34,7 @@ class Timers:
         self.is_real = clock.sleep is time.sleep
         self.loop: Any = None
         self.heap: list[tuple[int, int, Any]] = []
-        self.count = 0
+        self.count = self.over = 0
         self.handle: asyncio.Handle | None = None
         self.armed = 0
         self.base = self._drift()
@@ -49,6 +49,14 @@ class Timers:
     def later(self, seconds: float, sleeper: Any) -> None:
         """Call `sleeper.tick(now)` after so many seconds."""
         self.at(self.clock.now() + round(seconds * 1e9), sleeper)
+
+    def forget(self, sleeper: Any) -> None:
+        """It is over; once those who are over are most of them they are swept out."""
+        self.over += 1
+        if self.over > 1000 and self.over > len(self.heap) // 2:
+            self.heap = [entry for entry in self.heap if not entry[2].is_over]
+            heapify(self.heap)
+            self.over = 0
 
     def stop(self) -> None:
         """Wake nobody any longer."""

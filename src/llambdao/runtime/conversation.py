@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextvars import copy_context
 from datetime import datetime
 from heapq import heapify
 from typing import Any
@@ -198,10 +199,12 @@ class Conversation(run.Conversation):
 
     def _step(self, value: Any) -> Any:
         """Go on until there is a reply; None if there is none for now."""
-        if self._replies is None:
-            self._replies = self._scheduler.run()
+        if (replies := self._replies) is None:
+            replies = self._replies = self._scheduler.run()
+        queue = self._runtime._queue
+        queue.is_running = True
         try:
-            said = self._replies.send(value)
+            said = replies.send(value)
         except StopIteration as stop:
             if not stop.value:
                 self.over(self.error)
@@ -213,12 +216,20 @@ class Conversation(run.Conversation):
         except BaseException as error:
             self.over(error)
             raise
+        finally:
+            queue.is_running = False
         if said is None:
             self.rest()
         elif said is PAUSE:
             self.wake()
             return None
         return said
+
+    def lives_on(self) -> None:
+        """It does not end at once: what it needs from now on is noted."""
+        self._context = copy_context()
+        if self._deadline is not None:
+            self._runtime._timers.at(self._deadline, self)
 
     def _hand_over(self, said: Any) -> None:
         """Somebody waits for this reply, and may ask for the next before others go on."""
@@ -341,6 +352,7 @@ class Conversation(run.Conversation):
             await self._scheduler.host.finish()
         finally:
             self._shut()
+            self._scheduler.home = None
 
     def over(self, error: BaseException | None) -> None:
         """It has ended."""
@@ -349,12 +361,17 @@ class Conversation(run.Conversation):
         self._runtime._queue.ended(self)
         if scheduler.host is not None and scheduler.host.running:
             self._cleaning = self._runtime._queue.clean(self._clean())
+        else:
+            scheduler.home = None
+        if self._deadline is not None and self._context is not None:
+            self._runtime._timers.forget(self)
         self._call_waiters()
 
     def _begun(self) -> None:
         """Its first message is delivered, if it was not before."""
         if self._scheduler is None:
             self._runtime._begin(self)
+            self.lives_on()
 
     def _news_kept(self, key: str, value: Any) -> None:
         self._news = (*self._news, (key, value))
@@ -392,7 +409,9 @@ class HomeTasks(Tasks):
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of its own, in a copy of the context in which the conversation was opened."""
-        task = self.loop.create_task(coroutine, context=self.home._context.copy())
+        if (context := self.home._context) is None:  # drained on the stack of who opened it
+            context = self.home._context = copy_context()
+        task = self.loop.create_task(coroutine, context=context.copy())
         self.running.add(task)
         task.add_done_callback(self.running.discard)
         return task

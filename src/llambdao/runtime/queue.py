@@ -33,7 +33,7 @@ class RunQueue:
         self.ready: deque[Conversation] = deque()
         self.cleaning: set[asyncio.Task[None]] = set()
         self.choose: Callable[[int], int] | None = None  # who is next; None: the first
-        self.is_running = False
+        self.is_running = False  # is a handler having its turn?
         self.rounds = 0
         self._settling: list[asyncio.Future[None]] = []
         self._is_scheduled = False
@@ -49,12 +49,13 @@ class RunQueue:
         """May it go on at once, on its caller's stack? Not before those who were there first."""
         return not (self.ready or self.is_running or self.choose or conversation._is_queued)
 
-    async def went_on(self) -> None:
-        """Somebody was answered at once: after so many of them other tasks have their turn."""
+    def went_on(self) -> bool:
+        """Somebody was answered at once: should other tasks have their turn now?"""
         self._in_a_row += 1
-        if self._in_a_row > IN_A_ROW:
-            self._in_a_row = 0
-            await asyncio.sleep(0)
+        if self._in_a_row <= IN_A_ROW:
+            return False
+        self._in_a_row = 0
+        return True
 
     def ended(self, conversation: Conversation) -> None:
         """It is over."""
@@ -108,14 +109,12 @@ class RunQueue:
         self._in_a_row = 0
         self.rounds += 1
         ready, choose = self.ready, self.choose
-        self.is_running = True
         try:
             for _ in range(min(len(ready), BATCH)):
                 if choose is not None and len(ready) > 1:
                     ready.rotate(-choose(len(ready)))
                 ready.popleft().advance()
         finally:
-            self.is_running = False
             if ready:
                 self._schedule()
         if self._settling and self.is_settled():

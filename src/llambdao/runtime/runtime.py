@@ -6,7 +6,6 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextvars import copy_context
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -278,9 +277,12 @@ class Runtime:
             else:
                 self._begin(conversation)
                 conversation.advance()
-                await self._queue.went_on()
-            while not conversation._is_over:
-                await conversation._event()
+                if self._queue.went_on():
+                    await asyncio.sleep(0)
+            if not conversation._is_over:
+                conversation.lives_on()
+                while not conversation._is_over:
+                    await conversation._event()
         except BaseException:
             conversation.end(Reason.CANCELLED, "nobody waits for the answer any longer")
             raise
@@ -364,40 +366,49 @@ class Runtime:
             message = Message(message)
         elif not isinstance(message, Message):
             raise Misused(f"expected a message or its words, but got {message!r:.80}")
-        return Conversation(
-            node, message, options, hearer, _runtime=self, _context=copy_context(), _takes=takes
-        )
+        return Conversation(node, message, options, hearer, _runtime=self, _takes=takes)
 
     def _begin(self, conversation: Conversation) -> None:
         """Deliver its first message, at the head of its run queue."""
         if conversation._closed:
             raise Misused("this conversation was closed before it began; start another")
         conversation._closed = True
-        options = conversation._options or {}
-        observers = self._observers
-        if (observe := options.get("observe")) is not None:
-            observers = [observe, self._tell_observers]
+        options, own = conversation._options, self._observers
+        observers, answerer, limits, deltas = own, self.answer, self.limits, False
         budget, purse = self.budget, self._purse
-        if (own := options.get("budget")) is not None:
-            budget, purse = own, own.purse()
-        scheduler = Scheduler(
+        if options:
+            if (observe := options.get("observe")) is not None:
+                observers = [observe, self._tell_observers]
+            answerer = options.get("answer", answerer)
+            limits, deltas = options.get("limits", limits), options.get("deltas", False)
+            if (given := options.get("budget")) is not None:
+                budget, purse = given, given.purse()
+            if (seconds := options.get("timeout")) is not None:
+                conversation._deadline = self.clock.now() + round(seconds * 1e9)
+        scheduler = conversation._scheduler = Scheduler(
             self.clock.now,
             self.clock.salt(),
             count(1).__next__,
-            options.get("limits", self.limits),
+            limits,
             _start_task,
-            observers=observers,
-            answerer=options.get("answer", self.answer),
-            deltas=options.get("deltas", False),
-            sleep=self.clock.sleep,
-            choose=self._queue.choose,
-            home=conversation,
-            budget=budget,
-            purse=purse,
-            seen=self._pauses,
+            None,
+            None,
+            None,
+            conversation,
+            budget,
+            purse,
+            0,
+            self.clock.sleep,
+            None,
+            self._queue.choose,
+            (),
+            observers,
+            answerer,
+            deltas,
+            False,
+            self._pauses,
             mailboxes=self._mailboxes,
         )
-        conversation._scheduler = scheduler
         hearer = conversation._hearer
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
@@ -405,9 +416,6 @@ class Runtime:
         self._queue.open.add(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
-        if (seconds := options.get("timeout")) is not None:
-            conversation._deadline = self.clock.now() + round(seconds * 1e9)
-            self._timers.at(conversation._deadline, conversation)
 
     async def _accept(self, conversation: Conversation) -> None:
         """Put its first message into the mailbox of its node, when there is room."""
@@ -429,6 +437,7 @@ class Runtime:
             conversation.end(Reason.FAILED, repr(error))
             if room.when_full == "raise":
                 raise error
+        conversation.lives_on()
         conversation.wake()
 
     async def _room_in(self, box: Any) -> None:
