@@ -732,6 +732,9 @@ def test_many_conversations_share_a_purse():
     purse.give(15)
     purse.close()
     assert (budget.spent.messages, budget.reserved, budget.tickets) == (5, FREE, [])
+    purse.take(1)
+    purse.close()
+    assert [purse.take(1), budget.spent.messages, budget.reserved.messages] == [1, 6, 10]
 
 
 purses = st.lists(st.tuples(st.sampled_from(["take", "say", "give"]), st.integers(1, 9)))

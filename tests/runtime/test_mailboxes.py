@@ -36,7 +36,7 @@ def home(*nodes, **options):
     return Runtime(*nodes, **{"clock": VirtualClock(), "watchdog": None, **options})
 
 
-async def turns(count=30):
+async def quiet(count=30):
     """Let the event loop turn so many times: whoever can go on has gone on."""
     for _ in range(count):
         await asyncio.sleep(0)
@@ -115,7 +115,7 @@ async def test_askers_from_many_conversations_are_served_in_order(handler):
     async with home(clerk, *askers) as runtime:
         asks = [runtime.ask(asker, str(n)) for n, asker in enumerate(askers)]
         tasks = [asyncio.ensure_future(ask) for ask in asks]
-        await turns()
+        await quiet()
         assert clerk.log == ["0 begins"]
         open_up(clerk, 12)
         answers = await asyncio.gather(*tasks)
@@ -167,10 +167,10 @@ async def test_whoever_is_resumed_goes_before_whoever_begins():
     log, gate, clerk, helper = [], asyncio.Semaphore(0), Clerk(), desk()
     async with home(clerk, helper) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(clerk, word)) for word in "abcd"]
-        await turns()
+        await quiet()
         assert log == ["a begins", "b begins"]
         open_up(helper)  # the answer for a is there, while b holds the clerk
-        await turns()
+        await quiet()
         assert log == ["a begins", "b begins"]
         for _ in "bcd":
             gate.release()
@@ -223,11 +223,11 @@ async def test_concurrency_lets_so_many_conversations_in(most):
     expected = 10 if most is None else most
     async with home(clerk) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(clerk, str(n))) for n in range(10)]
-        await turns()
+        await quiet()
         assert clerk.begun == [str(n) for n in range(expected)]
         for ended in range(1, 11):
             open_up(clerk)
-            await turns()
+            await quiet()
             assert sum(task.done() for task in tasks) == ended
             assert len(clerk.begun) == min(10, expected + ended)
         await asyncio.gather(*tasks)
@@ -240,7 +240,7 @@ async def test_one_node_that_is_held_holds_up_nobody_else():
     shut, other = desk(), desk()
     async with home(shut, other) as runtime:
         waiting = asyncio.ensure_future(runtime.ask(shut, "a"))
-        await turns()
+        await quiet()
         open_up(other, 3)
         answers = [str((await runtime.ask(other, word)).content) for word in "bcd"]
         assert answers == ["b done", "c done", "d done"]
@@ -268,7 +268,7 @@ async def test_a_node_may_ask_itself_while_others_wait_for_it():
     log, gate, one = [], asyncio.Semaphore(0), Narcissus()
     async with home(one) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(one, word)) for word in "abc"]
-        await turns()
+        await quiet()
         assert log == []
         for _ in range(6):
             gate.release()
@@ -286,9 +286,9 @@ async def test_when_one_who_waits_is_cancelled_the_others_move_up():
     clerk = desk()
     async with home(clerk) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(clerk, word)) for word in "abcd"]
-        await turns()
+        await quiet()
         tasks[1].cancel()
-        await turns()
+        await quiet()
         assert tasks[1].cancelled()
         open_up(clerk, 3)
         answers = [(await tasks[place]).content for place in (0, 2, 3)]
@@ -302,9 +302,9 @@ async def test_when_the_one_who_holds_a_node_is_cancelled_the_next_proceeds():
     clerk = desk()
     async with home(clerk) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(clerk, word)) for word in "abc"]
-        await turns()
+        await quiet()
         tasks[0].cancel()
-        await turns()
+        await quiet()
         assert clerk.log == ["a begins", "b begins"]
         open_up(clerk, 2)
         answers = [(await tasks[place]).content for place in (1, 2)]
@@ -332,9 +332,9 @@ async def test_the_next_begins_only_after_the_cancelled_holder_has_cleaned_up():
     log, gate, careful = [], asyncio.Semaphore(0), Careful()
     async with home(careful) as runtime:
         tasks = [asyncio.ensure_future(runtime.ask(careful, word)) for word in "ab"]
-        await turns()
+        await quiet()
         tasks[0].cancel()
-        await turns()
+        await quiet()
         gate.release()
         await tasks[1]
     assert log == ["a begins", "a is over", "b begins", "b is over"]
@@ -362,16 +362,16 @@ async def test_when_one_who_waits_to_go_on_is_cancelled_the_others_move_up():
     log, gate, clerk, helper, echo = [], asyncio.Semaphore(0), Clerk(), desk(), Echo()
     async with home(clerk, helper, echo) as runtime:
         first = asyncio.ensure_future(runtime.ask(clerk, "a"))
-        await turns()
+        await quiet()
         gate.release()
-        await turns()  # a waits for the helper
+        await quiet()  # a waits for the helper
         others = [asyncio.ensure_future(runtime.ask(clerk, word)) for word in "bc"]
-        await turns()
+        await quiet()
         assert log == ["a begins", "b begins"]
         open_up(helper)  # a could go on, but b holds the clerk
-        await turns()
+        await quiet()
         first.cancel()
-        await turns()
+        await quiet()
         for _ in "bc":
             gate.release()
         await asyncio.gather(*others)
@@ -386,7 +386,7 @@ async def test_what_was_told_after_a_message_that_is_cancelled_still_comes():
         told = [
             await runtime.tell(clerk, Message(word, sender=ann, intent="inform")) for word in "abcd"
         ]
-        await turns()
+        await quiet()
         assert clerk.begun == ["a"]
         await told[1].cancel()
         open_up(clerk, 3)
@@ -415,11 +415,11 @@ async def test_what_one_node_tells_another_keeps_its_order_in_whatever_conversat
     async with home(clerk, teller) as runtime:
         for word in "ab":
             await runtime.tell(teller, word)
-        await turns()
+        await quiet()
         for number in range(4):
             for word in "ab" if number % 2 else "ba":
                 runtime.news(f"{word}{number}", "go")
-                await turns()
+                await quiet()
         assert said == ["b0", "a0", "a1", "b1", "b2", "a2", "a3", "b3"]
         assert clerk.begun == ["b0"]
         open_up(clerk, 8)
@@ -444,7 +444,7 @@ async def test_what_is_told_at_once_in_many_conversations_keeps_its_order():
             await runtime.tell(teller, word)
         open_up(clerk, 30)
         await runtime.settle()
-        await turns()
+        await quiet()
         await runtime.settle()
     assert len(said) == 30
     assert clerk.begun == said
@@ -493,11 +493,11 @@ async def test_a_question_comes_after_what_was_told_before():
     clerk, sender = desk(), Sender()
     async with home(clerk, sender) as runtime:
         await runtime.tell(clerk, Message("before", intent="inform"))
-        await turns()
+        await quiet()
         await runtime.tell(sender, "tell")
-        await turns()
+        await quiet()
         asking = asyncio.ensure_future(runtime.ask(sender, "ask"))
-        await turns()
+        await quiet()
         open_up(clerk, 3)
         assert (await asking).content == "asked done"
     assert clerk.begun == ["before", "told", "asked"]
@@ -518,15 +518,15 @@ async def test_what_is_told_comes_after_what_was_asked_before():
     clerk, sender = desk(), Sender()
     async with home(clerk, sender) as runtime:
         await runtime.tell(clerk, Message("before", intent="inform"))
-        await turns()
+        await quiet()
         await runtime.tell(sender, "told 1")
-        await turns()
+        await quiet()
         first = asyncio.ensure_future(runtime.ask(sender, "asked 2"))
-        await turns()
+        await quiet()
         await runtime.tell(sender, "told 3")
-        await turns()
+        await quiet()
         second = asyncio.ensure_future(runtime.ask(sender, "asked 4"))
-        await turns()
+        await quiet()
         open_up(clerk, 5)
         assert (await first).content == "asked 2 done"
         assert (await second).content == "asked 4 done"
@@ -584,7 +584,7 @@ class Full:
         self.told = []
         for word in "abc":
             self.told.append(await self.runtime.tell(self.clerk, Message(word, intent="inform")))
-            await turns()  # the first one begins, the others wait
+            await quiet()  # the first one begins, the others wait
         assert self.clerk.begun == ["a"]
         return self
 
@@ -603,10 +603,10 @@ async def test_told_from_outside_with_wait_the_caller_waits_for_room():
     """Mailbox: `wait`: who sends it waits for room; nothing is lost."""
     async with Full("wait") as full:
         telling = asyncio.ensure_future(full.runtime.tell(full.clerk, "d"))
-        await turns()
+        await quiet()
         assert not telling.done()
         open_up(full.clerk)
-        await turns()
+        await quiet()
         assert telling.done()
         assert full.clerk.begun == ["a", "b"]
         assert await full.finished() == "abcd"
@@ -620,7 +620,7 @@ async def test_told_from_outside_with_drop_oldest_the_first_that_waits_is_droppe
         fourth = await full.runtime.tell(full.clerk, "d")
         assert letters(full.runtime) == [("b", "mailbox full")]
         assert await full.finished() == "acd"
-        await turns()
+        await quiet()
         assert fourth.reason == "done"
         assert full.told[1].is_over
         assert full.told[1].reason == "failed"
@@ -653,7 +653,7 @@ async def test_asked_from_outside_with_wait_the_caller_waits_for_its_turn():
     """Mailbox: `wait`: the answer comes when those before have been handled."""
     async with Full("wait") as full:
         asking = asyncio.ensure_future(full.runtime.ask(full.clerk, "d"))
-        await turns()
+        await quiet()
         assert not asking.done()
         assert await full.finished() == "abcd"
         assert (await asking).content == "d done"
@@ -681,7 +681,7 @@ async def test_asked_from_outside_with_drop_oldest_the_new_one_is_answered():
     """Mailbox: `drop_oldest`: the oldest makes room for the question."""
     async with Full("drop_oldest") as full:
         asking = asyncio.ensure_future(full.runtime.ask(full.clerk, "d"))
-        await turns()
+        await quiet()
         assert await full.finished() == "acd"
         assert (await asking).content == "d done"
     assert letters(full.runtime) == [("b", "mailbox full")]
@@ -697,7 +697,7 @@ async def test_replies_sent_for_from_a_full_mailbox(policy):
 
     async with Full(policy) as full:
         taking = asyncio.ensure_future(take())
-        await turns()
+        await quiet()
         if policy in ("wait", "drop_oldest"):
             assert not taking.done()
             assert await full.finished() == ("abcd" if policy == "wait" else "acd")
@@ -755,7 +755,7 @@ async def test_told_by_a_handler_with_wait_the_handler_waits_for_room(handler):
     log, teller = [], Teller()
     async with Full("wait") as full:
         telling = asyncio.ensure_future(full.runtime.ask(teller, "d"))
-        await turns()
+        await quiet()
         assert log == ["tells"]
         assert (await full.runtime.ask(teller, "hello")).content == "hello"
         open_up(full.clerk)
@@ -803,7 +803,7 @@ async def test_asked_by_a_handler_of_a_full_mailbox(policy):
     """Mailbox: `wait` and `drop_oldest`: it is answered; else `MailboxFull` at the `yield`."""
     async with Full(policy) as full:
         asking = asyncio.ensure_future(full.runtime.ask(Asker(peer=full.clerk), "d"))
-        await turns()
+        await quiet()
         if policy in ("wait", "drop_oldest"):
             assert not asking.done()
             assert await full.finished() == ("abcd" if policy == "wait" else "acd")
@@ -829,7 +829,7 @@ async def test_relayed_to_a_full_mailbox(policy):
                 heard.append(said.content)
 
         taking = asyncio.ensure_future(take())
-        await turns()
+        await quiet()
         assert heard == ["d"]
         if policy in ("wait", "drop_oldest"):
             assert await full.finished() == ("abcd" if policy == "wait" else "acd")
@@ -855,9 +855,9 @@ async def test_drop_oldest_may_hit_the_question_of_another_conversation():
             asyncio.ensure_future(runtime.ask(asker, "b")),
             asyncio.ensure_future(runtime.ask(clerk, "c")),
         ]
-        await turns()
+        await quiet()
         await runtime.tell(clerk, Message("d", intent="inform"))
-        await turns()
+        await quiet()
         assert tasks[1].done()
         assert (await tasks[1]).content.startswith("full: Clerk has 2 messages waiting")
         await runtime.tell(clerk, Message("e", intent="inform"))
@@ -888,7 +888,7 @@ async def test_answers_are_never_bounded():
     heard, gate, clerk, echo = [], asyncio.Event(), Clerk(), Echo()
     async with home(clerk, echo, mailbox=Mailbox(1, "raise")) as runtime:
         asking = asyncio.ensure_future(runtime.ask(clerk, "?"))
-        await turns()
+        await quiet()
         await runtime.tell(clerk, Message("news", intent="inform"))
         with pytest.raises(MailboxFull):
             await runtime.tell(clerk, Message("more", intent="inform"))
@@ -955,7 +955,7 @@ async def test_a_node_may_have_a_mailbox_of_its_own():
         for node, room in ((ann, 1), (bob, 2), (carl, 3)):
             for number in range(room + 1):  # one of them it works on
                 await runtime.tell(node, Message(str(number), intent="inform"))
-                await turns()
+                await quiet()
             with pytest.raises(MailboxFull, match=f"^{node} has {room} message"):
                 await runtime.tell(node, Message("more", intent="inform"))
         for one in (ann, bob, carl):

@@ -488,7 +488,6 @@ class Scheduler(Struct, eq=False):
             if self.reason is None:
                 self.reason = DONE
             self._settle()
-            return False
         except BaseException as error:
             self.turn = act
             self.close(*ending(error))
@@ -498,6 +497,7 @@ class Scheduler(Struct, eq=False):
         finally:
             if self.host is not None and self.finish is not None:
                 self.finish(self)
+        return False
 
     # -- what waits call -----------------------------------------------------------------------
 

@@ -87,17 +87,19 @@ class Timers:
             heappop(self.heap)[2].tick(now)
         self._arm()
 
-    def _when_quiet(self, activity: int, left: int) -> None:
+    def _when_quiet(self, rounds: int, left: int) -> None:
         """Let virtual time pass once nobody can go on without."""
-        if activity != self.queue.rounds or not self.queue.is_idle():
-            activity, left = self.queue.rounds, QUIET
+        if rounds != self.queue.rounds:
+            rounds, left = self.queue.rounds, QUIET
         if left:
-            self.handle = self.loop.call_soon(self._when_quiet, activity, left - 1)
-            return
-        wait = self.heap[0][0] - self.clock.now() if self.heap else 0
-        if wait > 0:
-            self.clock.sleep(wait / 1e9)
-        self._ring()
+            self.handle = self.loop.call_soon(self._when_quiet, rounds, left - 1)
+        elif not self.queue.is_idle():  # a call or a task is under way, by real time
+            self.handle = self.loop.call_later(0.001, self._when_quiet, rounds, 1)
+        else:
+            wait = self.heap[0][0] - self.clock.now() if self.heap else 0
+            if wait > 0:
+                self.clock.sleep(wait / 1e9)
+            self._ring()
 
     def _drift(self) -> int:
         return self.clock.now() - time.monotonic_ns()

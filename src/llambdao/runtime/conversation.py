@@ -97,6 +97,12 @@ class Conversation(run.Conversation):
             self._taken = (act,)
         return reply
 
+    def __del__(self) -> None:
+        if self._scheduler is None:
+            super().__del__()
+        elif not self._is_over and not self._runtime._loop.is_closed():
+            self._runtime._loop.call_soon_threadsafe(self.end, Reason.STOPPED)
+
     async def wait(self) -> Conversation:
         """Wait until it has ended; what it failed with is in `error`, not raised."""
         self._begun()
@@ -318,7 +324,9 @@ class Conversation(run.Conversation):
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End it: everybody is cancelled, innermost first; tasks clean up when the loop runs."""
-        if self._is_over:
+        if self._scheduler is None:
+            self._closed = True
+        if self._is_over or self._scheduler is None:
             return
         scheduler, replies = self._scheduler, self._replies
         if (

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from llambdao.runtime.conversation import Conversation
@@ -29,7 +30,8 @@ class RunQueue:
 
     def __init__(self) -> None:
         self.loop: Any = None
-        self.open: set[Conversation] = set()
+        self._open: set[Conversation] = set()
+        self._streams: WeakSet[Conversation] = WeakSet()  # whoever takes the replies keeps them
         self.ready: deque[Conversation] = deque()
         self.cleaning: set[asyncio.Task[None]] = set()
         self.choose: Callable[[int], int] | None = None  # who is next; None: the first
@@ -38,6 +40,15 @@ class RunQueue:
         self._settling: list[asyncio.Future[None]] = []
         self._is_scheduled = False
         self._in_a_row = 0
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """Those that are open."""
+        return [*self._open, *self._streams]
+
+    def opened(self, conversation: Conversation) -> None:
+        """It is open; one whose replies are taken one by one is closed if nobody holds it."""
+        (self._streams if conversation._takes else self._open).add(conversation)
 
     def add(self, conversation: Conversation) -> None:
         """It can go on, after those before it."""
@@ -59,7 +70,7 @@ class RunQueue:
 
     def ended(self, conversation: Conversation) -> None:
         """It is over."""
-        self.open.discard(conversation)
+        (self._streams if conversation._takes else self._open).discard(conversation)
         if self._settling:
             self._schedule()
 
@@ -89,13 +100,13 @@ class RunQueue:
             return False
         return not any(
             (s := c._scheduler).under_way or s.settling or s.calls or (s.perhaps and not s.timers)
-            for c in self.open
+            for c in self.conversations
         )
 
     def is_idle(self) -> bool:
         """Can nobody go on before time passes?"""
         return not (self.ready or self._is_scheduled or self.cleaning) and not any(
-            (s := c._scheduler).under_way or s.settling or s.calls for c in self.open
+            (s := c._scheduler).under_way or s.settling or s.calls for c in self.conversations
         )
 
     def _schedule(self) -> None:

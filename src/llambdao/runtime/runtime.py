@@ -222,7 +222,7 @@ class Runtime:
             self._graceful = self._loop.create_task(self.settle())
             await asyncio.wait([self._graceful], timeout=deadline)
             self._graceful.cancel()
-        for conversation in [*self._queue.open]:
+        for conversation in self._queue.conversations:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._queue.cleaned()
         self._state = "stopped"
@@ -332,14 +332,14 @@ class Runtime:
 
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
-        for conversation in [*self._queue.open]:
+        for conversation in self._queue.conversations:
             if (conversation._scheduler.expected or {}).get(key):
                 conversation.news(key, value)
 
     @property
     def conversations(self) -> list[Conversation]:
         """Those that are open."""
-        return [*self._queue.open]
+        return self._queue.conversations
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -413,7 +413,7 @@ class Runtime:
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
         scheduler.open(conversation._node, conversation._message, hearer)
-        self._queue.open.add(conversation)
+        self._queue.opened(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.run import Conversation, Options, ask, tell, watch
 from llambdao.testing._clock import VirtualClock
 
-__all__ = ["Interleaving", "Simulation", "explore"]
+__all__ = ["Interleaving", "Simulation", "explore", "replaying", "smaller"]
+
+TRIALS = 300
+"""How many runs it may take to find the simplest order that goes wrong."""
 
 
 class Interleaving(AssertionError):
-    """An order of events in which a program goes wrong; `choices` runs it again.
+    """An order of events, perhaps with faults, in which a program goes wrong.
 
-    `explore(program, choices=error.choices)` takes the same turns.
+    `explore(program, choices=error.choices)` takes the same turns again;
+    `simulate(program, replay=error.replay)` also has the same faults.
     """
 
-    def __init__(self, text: str, choices: tuple[int, ...]) -> None:
+    __module__ = "llambdao.testing"
+
+    def __init__(self, text: str, choices: tuple[int, ...], replay: Any = None) -> None:
         super().__init__(text)
         self.choices = choices
+        self.replay = replay
 
 
 class Simulation:
@@ -98,7 +105,7 @@ def explore(
     llambdao.testing.Interleaving: with seed ... and the choices (1,): AssertionError()
     """
     if choices is not None:
-        simulation, error = _run(program, _replaying(tuple(choices)))
+        simulation, error = _run(program, replaying(tuple(choices)))
         if error is not None:
             raise error
         return 1
@@ -115,7 +122,7 @@ def explore(
         orders.add(tuple(simulation.choices))
         if error is not None:
             simplest = _shrunk(program, tuple(simulation.choices))
-            _, error = _run(program, _replaying(simplest))
+            _, error = _run(program, replaying(simplest))
             raise Interleaving(
                 f"with seed {seed} and the choices {simplest}: {error!r}", simplest
             ) from error
@@ -131,25 +138,42 @@ def _run(program: Program, draw: Callable[[int], int]) -> tuple[Simulation, Exce
     return simulation, None
 
 
-def _replaying(choices: tuple[int, ...]) -> Callable[[int], int]:
+def replaying(choices: tuple[int, ...]) -> Callable[[int], int]:
+    """Chooses as before; the usual way where nothing is left."""
     left: Iterator[int] = iter(choices)
     return lambda most: min(next(left, 0), most - 1)
 
 
 def _shrunk(program: Program, choices: tuple[int, ...]) -> tuple[int, ...]:
     """The same failure with as many usual choices, and as few at all, as possible."""
-    budget = 300
-    width = len(choices)
-    while width:
-        place = 0
-        while place < len(choices) and budget:
-            fewer = choices[:place] + (0,) * min(width, len(choices) - place)
-            fewer += choices[place + width :]
-            budget -= 1
-            if fewer != choices and _run(program, _replaying(fewer))[1] is not None:
-                choices = fewer
-            place += width
-        width //= 2
+    trials = iter(range(TRIALS))
+
+    def fails(fewer: tuple[int, ...]) -> bool:
+        return next(trials, None) is not None and _run(program, replaying(fewer))[1] is not None
+
+    choices = smaller(choices, lambda some: (0,) * len(some), fails)
     while choices and choices[-1] == 0:
         choices = choices[:-1]
     return choices
+
+
+T = TypeVar("T")
+
+
+def smaller(
+    items: tuple[T, ...],
+    less: Callable[[tuple[T, ...]], tuple[T, ...]],
+    fails: Callable[[tuple[T, ...]], bool],
+) -> tuple[T, ...]:
+    """Puts less in place of as many items as can be so that it still fails: first all, then parts."""
+    width = len(items)
+    while width:
+        place = 0
+        while place < len(items):
+            some = items[place : place + width]
+            fewer = items[:place] + less(some) + items[place + width :]
+            if fewer != items and fails(fewer):
+                items, some = fewer, less(some)
+            place += len(some)
+        width //= 2
+    return items

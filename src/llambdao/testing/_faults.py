@@ -55,12 +55,16 @@ class Faults(Struct, frozen=True, kw_only=True):
         for kind in KINDS:
             rate = getattr(self, kind)
             if not 0 <= rate <= 1:
-                raise Misused(f"a rate is a number from 0 (never) to 1 (always), not {kind}={rate!r}")
+                raise Misused(
+                    f"a rate is a number from 0 (never) to 1 (always), not {kind}={rate!r}"
+                )
         if self.seconds <= 0:
             raise Misused(f"expected some seconds, but got seconds={self.seconds!r}")
         for name in ("nodes", "intents"):
             words = getattr(self, name)
-            if words is not None and (isinstance(words, str) or any(type(w) is not str for w in words)):
+            if words is not None and (
+                isinstance(words, str) or any(type(w) is not str for w in words)
+            ):
                 raise Misused(f"expected a list of names, {name}=['...'], but got {words!r:.80}")
 
     def may_hit(self, act: Any) -> bool:
@@ -118,6 +122,8 @@ class Chance:
             chance = random.Random(f"{self.seed}/{where}/{nth}")
             numbers = [(kind, rate, chance.random(), chance.random()) for kind, rate in self.rates]
             drawn = {kind: amount for kind, rate, number, amount in numbers if number < rate}
-        found = {kind: Fault(kind, where, nth, amount) for kind, amount in drawn.items() if may(kind)}
+        found = {
+            kind: Fault(kind, where, nth, amount) for kind, amount in drawn.items() if may(kind)
+        }
         self.injected += found.values()
         return found

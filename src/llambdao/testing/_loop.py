@@ -74,7 +74,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def waiting(self) -> str:
         """Who waits, and where."""
-        tasks = sorted(f"{task.get_name()} waits{_line_of(task)}" for task in asyncio.all_tasks(self))
+        tasks = sorted(
+            f"{task.get_name()} waits{_line_of(task)}" for task in asyncio.all_tasks(self)
+        )
         return "; ".join([*self.who_waits(), *tasks][:10])
 
     # -- threads -------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class FaultyMailboxes(Mailboxes):
     the others do not overtake it.
     """
 
-    __slots__ = ("chance", "doomed", "held", "known", "lanes", "late", "loop")
+    __slots__ = ("chance", "doomed", "hanging", "held", "known", "lanes", "late", "loop")
 
     def __init__(self, room: Any, chance: Chance, loop: Any) -> None:
         super().__init__(room)
@@ -31,6 +31,7 @@ class FaultyMailboxes(Mailboxes):
         self.known: dict[int, Activation] = {}  # not begun, but their faults are drawn
         self.held: dict[int, Any] = {}  # those who are late: their scheduler and what wakes them
         self.late: set[int] = set()  # those who are to be overtaken
+        self.hanging: dict[int, Any] = {}  # lost questions: who asked waits for its timeout
         self.lanes: dict[tuple[int, int], deque[tuple[Any, Activation]]] = {}
         self.doomed: dict[int, tuple[Any, int, float]] = {}  # conversations to be cancelled
 
@@ -43,7 +44,9 @@ class FaultyMailboxes(Mailboxes):
         if act.talk is not None:
             self._fail_later(act)
             return super().put(scheduler, act)
-        if id(act) not in self.known and type(act.parent) is not Delegate:
+        if type(act.parent) is Delegate:
+            return super().put(scheduler, act)
+        if id(act) not in self.known:
             self.known[id(act)] = act
             if self._strike(scheduler, act):
                 return True
@@ -58,6 +61,9 @@ class FaultyMailboxes(Mailboxes):
         """A message leaves the mailbox, and its handler will never begin."""
         super().forget(act)
         self.known.pop(id(act), None)
+        self.late.discard(id(act))
+        if (scheduler := self.hanging.pop(id(act), None)) is not None:
+            scheduler.parked -= 1
         self._let_go(act)
         key = _lane(act)
         if (lane := self.lanes.get(key)) is not None:
@@ -91,7 +97,7 @@ class FaultyMailboxes(Mailboxes):
             return True
         if "failing" in faults:
             act.handler = (_failing, PLAIN)
-        if "duplicated" in faults:
+        if "duplicated" in faults and "reordered" not in faults:
             self._double(scheduler, act)
         seconds = self.chance.faults.seconds
         if (fault := faults.get("reordered")) is not None:
@@ -100,7 +106,7 @@ class FaultyMailboxes(Mailboxes):
             self._hold(scheduler, act, fault.amount * seconds)
             return True
         if (fault := faults.get("slow")) is not None:
-            self.lanes.setdefault(_lane(act), deque()).append((scheduler, act))
+            self._enter(scheduler, act)
             self._hold(scheduler, act, fault.amount * seconds)
             return True
         return False
@@ -111,6 +117,8 @@ class FaultyMailboxes(Mailboxes):
         if getattr(act.parent, "timeout", None) is not None or (
             root and scheduler.home._deadline is not None
         ):
+            scheduler.parked += 1
+            self.hanging[id(act)] = scheduler
             return
         self.forget(act)
         act.closed = True
@@ -126,11 +134,17 @@ class FaultyMailboxes(Mailboxes):
         self.known[id(copy)] = copy
         scheduler.roots = scheduler.roots or {}
         scheduler.roots[id(copy)] = copy
-        lane = self.lanes.setdefault(_lane(act), deque())
-        lane += [(scheduler, act), (scheduler, copy)]
+        self._enter(scheduler, act)
+        self._enter(scheduler, copy)
         self._hold(scheduler, copy, None)
 
     # -- those who are late --------------------------------------------------------------------
+
+    def _enter(self, scheduler: Any, act: Activation) -> None:
+        """It goes after what the same sender sent the same node, which is late."""
+        lane = self.lanes.setdefault(_lane(act), deque())
+        if all(one is not act for _, one in lane):
+            lane.append((scheduler, act))
 
     def _is_in_lane(self, scheduler: Any, act: Activation) -> bool:
         """Must it wait for what the same sender sent the same node before?"""
@@ -139,8 +153,7 @@ class FaultyMailboxes(Mailboxes):
         if lane is None or id(act) in self.late:
             self.late.discard(id(act))
             return False
-        if all(one is not act for _, one in lane):
-            lane.append((scheduler, act))
+        self._enter(scheduler, act)
         if lane[0][1] is not act:
             self._hold(scheduler, act, None)
             return True
