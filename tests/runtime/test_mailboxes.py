@@ -754,10 +754,11 @@ async def test_told_by_a_handler_with_wait_the_handler_waits_for_room(handler):
 
     log, teller = [], Teller()
     async with Full("wait") as full:
-        telling = asyncio.ensure_future(full.runtime.ask(teller, "d"))
+        telling = asyncio.ensure_future(anext(full.runtime.send(teller, "d")))
         await quiet()
         assert log == ["tells"]
         assert (await full.runtime.ask(teller, "hello")).content == "hello"
+        assert log == ["tells"]
         open_up(full.clerk)
         assert (await telling).content == "told"
         assert log == ["tells", "goes on"]
@@ -770,7 +771,8 @@ async def test_told_by_a_handler_with_wait_the_handler_waits_for_room(handler):
 async def test_told_by_a_handler_with_a_dropping_policy_the_handler_goes_on(policy):
     """Mailbox: `drop_newest` and `drop_oldest`: a dead letter; the teller does not wait."""
     async with Full(policy) as full:
-        assert (await full.runtime.ask(Teller(peer=full.clerk), "d")).content == "told"
+        telling = full.runtime.send(Teller(peer=full.clerk), "d")
+        assert (await anext(telling)).content == "told"
         dropped = "d" if policy == "drop_newest" else "b"
         assert letters(full.runtime) == [(dropped, "mailbox full")]
         assert await full.finished() == "abcd".replace(dropped, "")

@@ -23,6 +23,8 @@ Each says what was expected, what came instead, and what to do about it.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BadMessage",
     "BudgetReached",
@@ -90,6 +92,11 @@ class LimitReached(LlambdaoError):
 
 class BudgetReached(LimitReached):
     """There is not enough left in a budget; it says of what, and whose budget it is."""
+
+    kind: str
+    """What there is not enough of: usd, tokens, calls, seconds or messages."""
+    asked: Any
+    left: Any
 
 
 class MailboxFull(LlambdaoError):

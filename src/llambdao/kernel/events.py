@@ -26,12 +26,15 @@ class Limits(Struct, frozen=True):
     """What one conversation may use up before it is ended.
 
     `messages`: how many may be said; `chain`: how often one node's handler may stand in a chain of
-    askers; `mailbox`: how many told messages may wait for one node before tellers wait too.
+    askers; `mailbox`: how many told messages may wait for one node before tellers wait too (a
+    `Runtime` has a `Mailbox` for that); `hops`: how many askers and relayers may stand one behind
+    another, None for any number.
     """
 
     messages: int = 100_000
     chain: int = 100
     mailbox: int = 10_000
+    hops: int | None = None
 
 
 LIMITS = Limits()

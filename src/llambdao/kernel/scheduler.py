@@ -174,7 +174,7 @@ class Scheduler(Struct, eq=False):
         if self.purse is not None:
             self.credit = self.purse.take(self.credit)
         if self.limits is not LIMITS:
-            self.deep_from = min(DEEP, self.limits.chain // 2)
+            self.deep_from = min(DEEP, self.limits.chain // 2, self.limits.hops or DEEP)
         if message.ink is None:
             if message._intent is None and message._action is None:
                 force_setattr(message, "_intent", "chat")
@@ -805,7 +805,7 @@ class Scheduler(Struct, eq=False):
     def _settle(self) -> None:
         """It is over: what it did not say is given back."""
         if self.purse is not None:
-            self.purse.give(self.credit + 1 - self.serial())
+            self.purse.give(max(0, self.credit + 1 - self.serial()))
             self.purse = None
         if self.observers:
             self.observe("over", None, None, str(self.reason))
@@ -995,6 +995,12 @@ class Scheduler(Struct, eq=False):
         return False
 
     def _check_chain(self, node: Any, handler: Any, asker: Activation) -> None:
+        most = self.limits.hops
+        if most is not None and asker.depth >= most:
+            raise LimitReached(
+                f"{asker} is {most} hops away from the first message, and may go no further;"
+                " to allow more: limits=Limits(hops=...)"
+            )
         self._long_chains().check(node, handler, asker)
 
     def _long_chains(self) -> Chains:
@@ -1026,6 +1032,8 @@ def ending(error: BaseException) -> tuple[Reason, str]:
         return Reason.LIMIT, str(error)
     if isinstance(error, BudgetReached):
         return Reason.BUDGET, str(error)
+    if isinstance(error, LimitReached):
+        return Reason.LIMIT, str(error)
     if isinstance(error, Deadlock):
         return Reason.DEADLOCK, str(error)
     if isinstance(error, KeyboardInterrupt):

@@ -7,6 +7,7 @@ from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.observe import JsonFormatter, Logs, Metrics, Observer
 from llambdao.runtime.runtime import Runtime
+from llambdao.runtime.schedule import Schedule, every
 from llambdao.runtime.script import Script
 from llambdao.runtime.supervisor import Supervisor
 
@@ -23,8 +24,10 @@ __all__ = [
     "Observer",
     "Restarted",
     "Runtime",
+    "Schedule",
     "Script",
     "Stopped",
     "Supervisor",
+    "every",
     "reserve",
 ]

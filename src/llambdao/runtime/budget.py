@@ -138,9 +138,12 @@ class Budget:
         """
         self.reserve(**amounts).settle()
 
-    def purse(self, *, chunk: int = 0) -> Purse:
-        """Where a conversation takes its messages from; with a `chunk`, where many do."""
-        return Purse(self, chunk)
+    def purse(self, *, chunk: int = 0) -> Purse | None:
+        """Where a conversation takes its messages from; with a `chunk`, where many do.
+
+        None if messages have no limit here: then nobody counts them.
+        """
+        return None if self.left.messages is None else Purse(self, chunk)
 
     def raise_limit(self, **limits: Unpack[Spending]) -> None:
         """Set new limits, no lower than the old ones; None takes one away.
@@ -389,6 +392,8 @@ class Purse:
         """So many messages or fewer, but at least one; `BudgetReached` if there are none."""
         if not self._stock:
             self.close()
+            if (left := self._budget.left.messages) is not None:  # others want some, too
+                self._chunk = min(self._chunk, max(1, left // 8))
             self._ticket = self._budget.reserve_up_to(messages=max(most, self._chunk))
             self._stock = self._ticket.amounts.messages or 0
         granted = min(most, self._stock)

@@ -12,7 +12,7 @@ from typing import Any
 
 from llambdao.kernel import run
 from llambdao.kernel.activation import OUTSIDE, Activation
-from llambdao.kernel.errors import Misused, NoAnswer
+from llambdao.kernel.errors import BudgetReached, Misused, NoAnswer
 from llambdao.kernel.events import DeadLetter, Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import PARK, PAUSE
@@ -41,6 +41,7 @@ class Conversation(run.Conversation):
     _is_queued: bool = False
     _due: Any = None  # when its next timer is due, as far as the runtime knows
     _deadline: Any = None
+    _since: Any = None  # from when on its seconds are charged
     _answer: Any = None
     _is_over: bool = False
     _cleaning: Any = None  # the task in which its handlers clean up
@@ -283,7 +284,7 @@ class Conversation(run.Conversation):
         if self._is_over:
             return
         if self._deadline is not None and self._deadline <= now:
-            self.fail(NoAnswer(f"{self} was not over by its deadline"), Reason.CANCELLED)
+            self._out_of_time(now)
             return
         self._due = None
         try:
@@ -292,6 +293,29 @@ class Conversation(run.Conversation):
             self.fail(error)
         else:
             self.wake()
+
+    def times(self, budget: Any) -> None:
+        """Its seconds are charged to this budget; it ends when they are used up."""
+        self._since = self._runtime.clock.now()
+        if (left := budget.left.seconds) is not None:
+            due = self._since + round(left * 1e9)
+            self._deadline = due if self._deadline is None else min(due, self._deadline)
+
+    def _out_of_time(self, now: int) -> None:
+        if (budget := self._scheduler.budget) is not None and self._since is not None:
+            self._charge(now)
+            try:
+                budget.reserve(seconds=1e-9).release()
+            except BudgetReached as error:
+                self.fail(error, Reason.BUDGET)
+                return
+        self.fail(NoAnswer(f"{self} was not over by its deadline"), Reason.CANCELLED)
+
+    def _charge(self, now: int) -> None:
+        """The time it took is booked, once."""
+        since, self._since = self._since, None
+        if since is not None:
+            self._scheduler.budget.reserve().settle(seconds=max(0, now - since) / 1e9)
 
     def jumped(self, jump: int) -> int | None:
         """The wall clock has jumped by so many ns: sleeps of some seconds last as long as ever."""
@@ -366,6 +390,8 @@ class Conversation(run.Conversation):
         """It has ended."""
         self._is_over, self.error = True, error
         scheduler = self._scheduler
+        if self._since is not None:
+            self._charge(self._runtime.clock.now())
         self._runtime._queue.ended(self)
         if scheduler.host is not None and scheduler.host.running:
             self._cleaning = self._runtime._queue.clean(self._clean())

@@ -23,6 +23,7 @@ from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.queue import RunQueue
+from llambdao.runtime.schedule import Schedule, Schedules
 from llambdao.runtime.script import Script
 from llambdao.runtime.signals import Signals
 from llambdao.runtime.supervisor import Supervisor, Supervisors, family
@@ -101,8 +102,10 @@ class Runtime:
         self._mailboxes = Mailboxes(self._room)
         self._queue = RunQueue()
         self._timers = Timers(clock, self._queue)
+        self._schedules = Schedules(self)
         self._pauses: deque[Any] = deque()
         self._purse = None if budget is None else budget.purse(chunk=4096)
+        self._is_timed = budget is not None and budget.limit.seconds is not None
         self._loop: Any = None
         self._watchers: list[asyncio.Event] = []
         self._signals: Signals | None = None
@@ -173,6 +176,7 @@ class Runtime:
         self._state = "running"
         for node in self.nodes:
             self._claim(node)
+        self._schedules.start(one for node in [*self.nodes] for one in family(node))
 
     def spawn(
         self,
@@ -197,6 +201,7 @@ class Runtime:
                     self._rooms[id(one)] = mailbox
         if self._state == "running":
             self._claim(node)
+            self._schedules.start(family(node))
         return node
 
     async def stop(self, node: Node | None = None, *, deadline: float = 10.0) -> None:
@@ -216,6 +221,7 @@ class Runtime:
         if self._state == "stopped":
             return
         self._state = "stopping"
+        self._schedules.stop()
         if self._signals is not None:
             self._signals.told.set()
         if deadline > 0:
@@ -341,6 +347,11 @@ class Runtime:
         """Those that are open."""
         return self._queue.conversations
 
+    @property
+    def schedules(self) -> list[Schedule]:
+        """What is due again and again: the methods marked `@every`."""
+        return self._schedules.under_way
+
     # -- opening -------------------------------------------------------------------------------
 
     def _check(self, node: Node) -> None:
@@ -383,8 +394,11 @@ class Runtime:
             limits, deltas = options.get("limits", limits), options.get("deltas", False)
             if (given := options.get("budget")) is not None:
                 budget, purse = given, given.purse()
+                conversation.times(given)
             if (seconds := options.get("timeout")) is not None:
                 conversation._deadline = self.clock.now() + round(seconds * 1e9)
+        if self._is_timed and budget is self.budget:
+            conversation.times(budget)
         scheduler = conversation._scheduler = Scheduler(
             self.clock.now,
             self.clock.salt(),
@@ -412,7 +426,11 @@ class Runtime:
         hearer = conversation._hearer
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
-        scheduler.open(conversation._node, conversation._message, hearer)
+        try:
+            scheduler.open(conversation._node, conversation._message, hearer)
+        except BaseException:
+            conversation.end(Reason.FAILED)
+            raise
         self._queue.opened(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)

@@ -166,7 +166,8 @@ class Cron(Struct, frozen=True):
         moment = datetime.fromtimestamp(now // SECOND, self.zone)
         for due in self.source(self.words, moment):
             # Asked within an hour that comes twice, it may begin with times of the first one.
-            if (ns := round(due.timestamp()) * SECOND) > now:
+            ns: int = round(due.timestamp()) * SECOND
+            if ns > now:
                 return ns
         raise Misused(f"@every({self.words!r}) is never due; does that month have such a day?")
 
@@ -212,7 +213,7 @@ def _seconds(cron: Any, tz: Any, *amounts: Any) -> int:
     for amount in amounts:
         if not isinstance(amount, int | float):
             raise Misused(f"@every takes numbers: {usual}; got {amount!r:.80}")
-    total = sum(a * unit for a, unit in zip(amounts, (1, 60, 3600, 86400), strict=True))
+    total: float = sum(a * unit for a, unit in zip(amounts, (1, 60, 3600, 86400), strict=True))
     if not 1 <= total * SECOND < 10**18:
         raise Misused(f"@every wants more than 0 seconds, and less than 30 years: {usual}")
     return round(total * SECOND)
@@ -226,17 +227,17 @@ def _cron(words: str, tz: str | tzinfo) -> Cron:
             "cron texts need a library that is not installed: pip install 'llambdao[runtime]'"
         ) from error
     cron = Cron(words, _zone(tz), CronSim)
+    fields = len(words.split())
+    if fields != 5:
+        raise Misused(f"@every({words!r:.80}) has {fields} fields; {FORM}")
     try:
-        if len(words.split()) != 5:
-            raise CronSimError("Wrong number of fields")
         cron.first(0)
     except CronSimError as error:
-        reason = str(error)
-        raise Misused(
-            f"@every({words!r:.80}): {reason[:1].lower()}{reason[1:]}; a cron text is five fields,"
-            " minute hour day month weekday, such as '0 9 * * mon-fri'"
-        ) from error
+        raise Misused(f"@every({words!r:.80}): {error}; {FORM}") from error
     return cron
+
+
+FORM = "a cron text has five, minute hour day month weekday, such as '0 9 * * mon-fri'"
 
 
 def _zone(tz: str | tzinfo) -> tzinfo:

@@ -165,7 +165,7 @@ def smaller(
     less: Callable[[tuple[T, ...]], tuple[T, ...]],
     fails: Callable[[tuple[T, ...]], bool],
 ) -> tuple[T, ...]:
-    """Puts less in place of as many items as can be so that it still fails: first all, then parts."""
+    """Puts less in place of as many items as can be, so that it still fails: first all of them."""
     width = len(items)
     while width:
         place = 0

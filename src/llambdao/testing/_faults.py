@@ -75,8 +75,10 @@ class Faults(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True):
-    """One thing that went wrong: its kind, the message it hit, the how-manieth of those that look
-    like it, and how badly (as a part of 1).
+    """One thing that went wrong.
+
+    `where` is the message it hit, `nth` the how-manieth of those that look alike, `amount` how
+    badly, as a part of 1.
     """
 
     kind: str

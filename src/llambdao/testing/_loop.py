@@ -10,6 +10,7 @@ from typing import Any
 
 from llambdao.kernel.errors import Deadlock, Misused
 from llambdao.runtime.clock import Timers
+from llambdao.runtime.queue import RunQueue
 from llambdao.testing._clock import VirtualClock
 
 __all__ = ["LoopTimers", "SimulatedLoop"]
@@ -127,7 +128,7 @@ OUTSIDE = (
 
 
 def _refused(name: str) -> Callable[..., Any]:
-    def refused(self: SimulatedLoop, *args: Any, **options: Any) -> Any:
+    def refused(*args: Any, **options: Any) -> Any:  # noqa: ARG001  # whatever it takes
         raise Misused(
             f"a simulation has no sockets, processes or signals (here: {name}), for what they bring"
             " is never the same again; give the node a fake"
@@ -141,9 +142,13 @@ for _name in OUTSIDE:
 
 
 class LoopTimers(Timers):
-    """The timers of a runtime, on the virtual time of its loop: no need to wait until all is quiet."""
+    """The timers of a runtime, by the virtual time of its loop: that passes when all is quiet."""
 
     clock: VirtualClock
+
+    def __init__(self, clock: VirtualClock, queue: RunQueue) -> None:
+        super().__init__(clock, queue)
+        self.is_real = True
 
     def _arm(self) -> None:
         if self.handle is not None:
@@ -152,12 +157,6 @@ class LoopTimers(Timers):
         if self.heap:
             self.armed = self.heap[0][0]
             self.handle = self.loop.call_at((self.armed - self.loop.begin) / 1e9, self._ring)
-
-    def at(self, due: int, sleeper: Any) -> None:
-        """Call `sleeper.tick(now)` when it is that late, in ns since 1970."""
-        super().at(due, sleeper)
-        if due < self.armed:
-            self._arm()
 
     def _ring(self) -> None:
         """Somebody's time has come: to the ns, which the loop counts in parts of a second."""

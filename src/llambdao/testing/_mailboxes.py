@@ -10,7 +10,7 @@ from llambdao.kernel.dispatch import PLAIN
 from llambdao.kernel.events import Reason
 from llambdao.kernel.mailbox import Mailboxes
 from llambdao.kernel.tasks import Talk
-from llambdao.kernel.waits import Ask, Delegate
+from llambdao.kernel.waits import Delegate
 from llambdao.testing._faults import Chance, Fault, SimulatedFault
 
 __all__ = ["FaultyMailboxes"]
@@ -182,9 +182,10 @@ class FaultyMailboxes(Mailboxes):
             scheduler.under_way -= 1
             if timer is not None:
                 timer.cancel()
-            if not act.closed:
-                scheduler.resume(act)
-            scheduler.home.wake()
+            if scheduler.home is not None:
+                if not act.closed:
+                    scheduler.resume(act)
+                scheduler.home.wake()
 
     # -- failures and cancellations ------------------------------------------------------------
 

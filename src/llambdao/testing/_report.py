@@ -32,7 +32,8 @@ class Report(Struct):
 
     def __str__(self) -> str:
         faults = "".join(f" {many:,} {kind}," for kind, many in self.faults.items())
-        return f"{self.seeds:,} seeds, {self.orders:,} orders,{faults} {self.seconds:,.0f} virtual seconds"
+        counts = f"{self.seeds:,} seeds, {self.orders:,} orders,{faults}"
+        return f"{counts} {self.seconds:,.0f} virtual seconds"
 
 
 class Progress:

@@ -57,8 +57,8 @@ def simulate(
     >>> simulate(program, faults=Faults(lost=0.1))
     Traceback (most recent call last):
     ...
-    llambdao.testing.Interleaving: with seed ... and the fault "lost: you > Patient: Please! (request)": NoAnswer(...)
-    to run it again: simulate(program, seed=..., faults=...), or this alone: simulate(program, replay=error.replay)
+    llambdao.testing.Interleaving: with seed ... and the fault "lost: you > Patient: Please! ...
+    to run it again: simulate(program, seed=..., faults=...), or this alone: ...
     """
     if replay is not None:
         world = run(program, World(replay.seed, faults, replay, turns))
@@ -134,7 +134,7 @@ def _least(program: Program, faults: Faults | None, found: World, turns: int) ->
         return True
 
     least = found.replay
-    fewer = smaller(least.faults, lambda some: (), lambda some: fails(_but(least, faults=some)))
+    fewer = smaller(least.faults, lambda _: (), lambda some: fails(_but(least, faults=some)))
     least = _but(least, faults=fewer)
     choices = smaller(
         least.choices, lambda some: (0,) * len(some), lambda some: fails(_but(least, choices=some))

@@ -74,8 +74,8 @@ class World:
         observers = [self._note, *([given] if callable(given) else given)]
         options = {"watchdog": None, **options}
         runtime = Runtime(*nodes, clock=self.clock, observe=observers, **options)
-        runtime._choose = self.choose
-        runtime._timers = LoopTimers(self.clock, runtime._is_idle)
+        runtime._queue.choose = self.choose
+        runtime._timers = LoopTimers(self.clock, runtime._queue)
         if self._chance.strikes():
             runtime._mailboxes = FaultyMailboxes(runtime._room, self._chance, self._loop)
         self.runtimes.append(runtime)
@@ -106,7 +106,7 @@ class World:
 
     @property
     def lines(self) -> list[str]:
-        """All that happened, a line each: what, where, to which message, and what there is to say."""
+        """All that happened, a line each: what, where, with which message, and what to say of it."""
         return [" | ".join(one) for one in self.course]
 
     def who_waits(self) -> list[str]:
@@ -124,13 +124,13 @@ class World:
     def live(self, program: Program) -> None:
         """Run the program; what it raises is `error`."""
         loop = self._loop
+        work = program(self)
+        if not asyncio.iscoroutine(work):
+            raise Misused(
+                "a program for simulate is a coroutine function, `async def program(simulation)`;"
+                f" {program!r:.80} gave {work!r:.80}"
+            )
         try:
-            work = program(self)
-            if not asyncio.iscoroutine(work):
-                raise Misused(
-                    "a program for simulate is a coroutine function, `async def program(simulation)`;"
-                    f" {program!r:.80} gave {work!r:.80}"
-                )
             loop.run_until_complete(work)
         except (Exception, asyncio.CancelledError) as error:
             self.error = self.error or error

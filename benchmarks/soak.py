@@ -1,0 +1,258 @@
+"""A mixed load on one `Runtime` for a long time, that fails if anything keeps growing.
+
+`python -m benchmarks.soak --minutes 10`. The load is halted again and again, until nothing is
+under way; what is there then is counted. What is more in each count of the last quarter than in
+any of the second has grown. Ctrl-C ends it with its report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from heapq import heapify
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import resident
+from benchmarks.traffic import OPERATIONS, Operation, Traffic
+from llambdao.runtime import runtime as living
+
+COUNTS = 32
+"""How often all is counted."""
+
+PATIENCE = 15.0
+"""Seconds within which everything must come to rest when the load is halted."""
+
+PAUSE = 0.004
+"""The longest pause in seconds between two operations of one worker."""
+
+MORE = {"resident kB": (0.05, 6_000)}
+"""By how much more something may be, as a share and in all, before it has grown."""
+
+SOME = (0.01, 12)
+"""The same of everything else."""
+
+Sample = dict[str, int]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    add = parser.add_argument
+    add("--minutes", type=float, default=10, metavar="N", help="how long (default 10)")
+    add("--seconds", type=float, metavar="N", help="the same in seconds")
+    add("--operations", type=int, metavar="N", help="so many operations, however long they take")
+    add("--only", metavar="A,B", help=f"some operations of: {', '.join(OPERATIONS)}")
+    add("--seed", type=int, default=1, metavar="N", help="of all that is left to chance")
+    add("--leak", action="store_true", help="keep what was said, to see that this is noticed")
+    given = parser.parse_args()
+    names = given.only.split(",") if given.only else list(OPERATIONS)
+    if unknown := [name for name in names if name not in OPERATIONS]:
+        parser.error(f"no operation {unknown[0]!r}; there are {', '.join(OPERATIONS)}")
+    given.chosen = {name: OPERATIONS[name] for name in names}
+    given.seconds = given.seconds or given.minutes * 60
+    return given
+
+
+class Soak:
+    """The load, its workers, and what was counted."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.traffic = Traffic(given.seed)
+        self.samples: list[Sample] = []
+        self.errors: list[str] = []
+        self.kept: list[Any] = []
+        self.may_work, self.all_rest = asyncio.Event(), asyncio.Event()
+        self.doing: Counter[str] = Counter()
+        self.total = 0
+        self.began = time.monotonic()
+
+    # -- the load ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Load it lap by lap, and count after each."""
+        asyncio.get_running_loop().set_exception_handler(self.lost)
+        async with self.traffic.runtime:
+            workers = [
+                asyncio.create_task(self.work(name, do))
+                for name, (do, several) in self.given.chosen.items()
+                for _ in range(several)
+            ]
+            try:
+                for lap in range(1, COUNTS + 1):
+                    await self.lap(lap / COUNTS)
+                    if self.errors:
+                        return
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.wait(workers)
+
+    async def lap(self, share: float) -> None:
+        """Load it until this share of it all is done, then let it come to rest and count."""
+        self.may_work.set()
+        shown = 0.0
+        while not self.errors and not self.is_done(share):
+            await asyncio.sleep(0.02)
+            if time.monotonic() - shown > 1:
+                shown = time.monotonic()
+                self.show()
+        self.may_work.clear()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self.doing:
+                    self.all_rest.clear()
+                    await self.all_rest.wait()
+                await self.traffic.runtime.settle()
+        except TimeoutError:
+            what = ", ".join(self.doing) or "what nobody waits for"
+            self.errors.append(f"after {PATIENCE:g} s something is still under way: {what}")
+        self.samples.append(self.count())
+
+    def is_done(self, share: float) -> bool:
+        if self.given.operations:
+            return self.total >= share * self.given.operations
+        return time.monotonic() - self.began >= share * self.given.seconds
+
+    async def work(self, name: str, do: Operation) -> None:
+        """Do one thing again and again, unless all are to rest."""
+        pause = self.traffic.random
+        while True:
+            await self.may_work.wait()
+            self.doing[name] += 1
+            try:
+                await do(self.traffic)
+            except Exception:
+                self.errors.append(f"{name}: {traceback.format_exc()}")
+                return
+            finally:
+                self.doing[name] -= 1
+                self.doing += Counter()  # without those of whom there are none
+                if not self.doing:
+                    self.all_rest.set()
+            self.total += 1
+            self.traffic.counts[name] += 1
+            if self.given.leak:
+                self.kept.append(await self.traffic.runtime.tell(self.traffic.echo, "kept"))
+            await asyncio.sleep(pause.random() * PAUSE)
+
+    def lost(self, loop: Any, context: dict[str, Any]) -> None:
+        """An error that nobody was there to take."""
+        error = context.get("exception")
+        shown = "".join(traceback.format_exception(error)) if error else ""
+        self.errors.append(f"{context['message']}\n{shown}")
+
+    # -- what is counted -----------------------------------------------------------------------
+
+    def count(self) -> Sample:
+        """All that may grow."""
+        sample = self.internals()
+        timers = self.traffic.runtime._timers
+        timers.heap = [entry for entry in timers.heap if not getattr(entry[2], "is_over", False)]
+        heapify(timers.heap)  # those that are over lie there until they are swept out
+        gc.collect()
+        kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
+        sample |= {f"objects of {kind}": n for kind, n in kinds.items()}
+        sample["objects"] = sum(kinds.values())
+        sample["resident kB"] = resident() // 1024
+        return sample
+
+    def internals(self) -> Sample:
+        """What the runtime, the event loop and the system keep of us."""
+        runtime = self.traffic.runtime
+        supervisors, boxes = runtime._supervisors, runtime._mailboxes.boxes
+        files = Path("/proc/self/fd")
+        return {
+            "open conversations": len(runtime.conversations),
+            "mailboxes": len(boxes),
+            "messages in mailboxes": sum(len(box.arrived) for box in boxes.values()),
+            "turns in mailboxes": sum(len(box.turns) + len(box.waiting) for box in boxes.values()),
+            "timers": len(runtime._timers.heap),
+            "nodes": len(runtime.nodes),
+            "nodes that live anywhere": len(living.TAKEN),
+            "births of nodes": len(supervisors.births),
+            "supervisors of nodes": len(supervisors.given),
+            "restarts": sum(map(len, supervisors.restarts.values())),
+            "observers": len(runtime._observers),
+            "tasks": len(asyncio.all_tasks()),
+            "threads": threading.active_count(),
+            "open files": len(os.listdir(files)) if files.exists() else 0,  # noqa: PTH208
+        }
+
+    # -- what is said --------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """One line of progress."""
+        seconds = max(time.monotonic() - self.began, 0.001)
+        counted = len(self.samples)
+        line = (
+            f"{seconds:6.0f} s  {counted:2}/{COUNTS}  {self.total:9,} operations"
+            f"  {self.total / seconds:6,.0f}/s  {resident() / 1e6:6.1f} MB"
+            f"  {len(self.traffic.runtime.conversations):4} open"
+            f"  {len(asyncio.all_tasks()):4} tasks"
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    def report(self) -> list[str]:
+        """What was done, and everything that is wrong."""
+        seconds = time.monotonic() - self.began
+        print(f"{self.total:,} operations in {seconds:.0f} s ({self.total / seconds:,.0f}/s):")
+        for name, times in self.traffic.counts.most_common():
+            print(f"  {name:28} {times:9,}  {times / seconds:8.1f}/s")
+        wrong = [f"failed: {error}" for error in self.errors]
+        if len(self.samples) >= 8:
+            second, last = quarters(self.samples)
+            for what in ("resident kB", "objects", *self.internals()):
+                print(f"  {what:28} {of(what, second, median):12,.0f}", end="")
+                print(f" -> {of(what, last, median):12,.0f}")
+            wrong += grown(self.samples)
+        else:
+            print(f"  only {len(self.samples)} counts: too few to say whether anything grows")
+        return wrong
+
+
+def quarters(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """The second of all samples, and the last."""
+    quarter = len(samples) // 4
+    return samples[quarter : 2 * quarter], samples[-quarter:]
+
+
+def of(what: str, samples: list[Sample], which: Callable[[list[int]], float]) -> float:
+    return which([sample.get(what, 0) for sample in samples])
+
+
+def grown(samples: list[Sample]) -> list[str]:
+    """What there was more of all through the last quarter than ever in the second."""
+    second, last = quarters(samples)
+    found: list[tuple[float, str]] = []
+    for what in {what for sample in samples for what in sample}:
+        share, some = MORE.get(what, SOME)
+        before, after = of(what, second, max), of(what, last, min)
+        if after > before * (1 + share) + some:
+            more = of(what, last, median) - of(what, second, median)
+            found.append((more, f"{what}: {before:,.0f} -> {after:,.0f}"))
+    return [f"grew: {line}" for _, line in sorted(found, reverse=True)]
+
+
+async def main(given: argparse.Namespace) -> int:
+    soak = Soak(given)
+    try:
+        await soak.run()
+    except asyncio.CancelledError:
+        print("ended early", file=sys.stderr)
+    wrong = soak.report()
+    print("\n".join(wrong) or "nothing grew")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(arguments())))
