@@ -17,6 +17,10 @@ from llambdao.runtime.budget import Budget
 IMPORT = "llambdao.runtime"
 
 
+def nothing(event: Any) -> None:
+    """An observer that does nothing."""
+
+
 class Guarded:
     """All that a careful program has on."""
 
@@ -28,7 +32,7 @@ class Guarded:
             *nodes,
             supervisor=Supervisor(strategy="restart"),
             budget=Budget(messages=10**9),
-            observe=lambda event: None,
+            observe=nothing,
         )
 
 

@@ -73,7 +73,9 @@ def timed(work: Any, clock: Callable[[], float]) -> float:
     return statistics.median(steps.values)
 
 
-async def timed_on_loop(work: AsyncGenerator[int | None, None], clock: Callable[[], float]) -> float:
+async def timed_on_loop(
+    work: AsyncGenerator[int | None, None], clock: Callable[[], float]
+) -> float:
     """The same of a case that awaits."""
     reading, steps = clock_reading(clock), Steps()
     try:
@@ -266,9 +268,7 @@ def measure(system: str, workload: str, quick: bool = False) -> dict[str, Any]:
     """All points of a workload in one system, each with the floor on both sides."""
     lives = workload in LIVING
     ours = "benchmarks.living" if lives else "benchmarks.ours"
-    module = importlib.import_module(
-        ours if system == "llambdao" else f"benchmarks.peers.{system}"
-    )
+    module = importlib.import_module(ours if system == "llambdao" else f"benchmarks.peers.{system}")
     bare = queues if lives else floor
     results: dict[str, Any] = {}
     known: dict[tuple[str, int | None, str], tuple[float | str | None, list[float]]] = {}

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from heapq import heapify
@@ -32,7 +33,7 @@ COUNTS = 32
 PATIENCE = 15.0
 """Seconds within which everything must come to rest when the load is halted."""
 
-PAUSE = 0.004
+PAUSE = 0.01
 """The longest pause in seconds between two operations of one worker."""
 
 MORE = {"resident kB": (0.05, 6_000)}
@@ -74,13 +75,16 @@ class Soak:
         self.may_work, self.all_rest = asyncio.Event(), asyncio.Event()
         self.doing: Counter[str] = Counter()
         self.total = 0
-        self.began = time.monotonic()
+        self.began, self.shown = time.monotonic(), 0.0
 
     # -- the load ------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Load it lap by lap, and count after each."""
         asyncio.get_running_loop().set_exception_handler(self.lost)
+        warnings.simplefilter("always")
+        warnings.showwarning = self.warned
+        sys.unraisablehook = self.unraisable
         async with self.traffic.runtime:
             workers = [
                 asyncio.create_task(self.work(name, do))
@@ -100,11 +104,10 @@ class Soak:
     async def lap(self, share: float) -> None:
         """Load it until this share of it all is done, then let it come to rest and count."""
         self.may_work.set()
-        shown = 0.0
         while not self.errors and not self.is_done(share):
             await asyncio.sleep(0.02)
-            if time.monotonic() - shown > 1:
-                shown = time.monotonic()
+            if time.monotonic() - self.shown > 1:
+                self.shown = time.monotonic()
                 self.show()
         self.may_work.clear()
         try:
@@ -131,7 +134,7 @@ class Soak:
             self.doing[name] += 1
             try:
                 await do(self.traffic)
-            except Exception:
+            except Exception:  # noqa: BLE001  (whatever it is, it is reported)
                 self.errors.append(f"{name}: {traceback.format_exc()}")
                 return
             finally:
@@ -151,6 +154,14 @@ class Soak:
         shown = "".join(traceback.format_exception(error)) if error else ""
         self.errors.append(f"{context['message']}\n{shown}")
 
+    def warned(self, message: Warning | str, *where: Any) -> None:
+        """What somebody should have done better, or a handler that could not clean up."""
+        self.errors.append(f"warning: {message}")
+
+    def unraisable(self, lost: Any) -> None:
+        """An error in a `__del__`, say."""
+        self.errors.append(f"{lost.err_msg or 'ignored'}: {lost.object!r:.80}: {lost.exc_value!r}")
+
     # -- what is counted -----------------------------------------------------------------------
 
     def count(self) -> Sample:
@@ -159,6 +170,7 @@ class Soak:
         timers = self.traffic.runtime._timers
         timers.heap = [entry for entry in timers.heap if not getattr(entry[2], "is_over", False)]
         heapify(timers.heap)  # those that are over lie there until they are swept out
+        self.traffic.runtime.dead_letters.kept.clear()  # it would take long to have a thousand
         gc.collect()
         kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
         sample |= {f"objects of {kind}": n for kind, n in kinds.items()}
@@ -182,6 +194,7 @@ class Soak:
             "births of nodes": len(supervisors.births),
             "supervisors of nodes": len(supervisors.given),
             "restarts": sum(map(len, supervisors.restarts.values())),
+            "dead letters": len(runtime.dead_letters),
             "observers": len(runtime._observers),
             "tasks": len(asyncio.all_tasks()),
             "threads": threading.active_count(),
@@ -200,11 +213,13 @@ class Soak:
             f"  {len(self.traffic.runtime.conversations):4} open"
             f"  {len(asyncio.all_tasks()):4} tasks"
         )
-        print(line, file=sys.stderr, flush=True)
+        start, end = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
+        print(start + line, end=end, file=sys.stderr, flush=True)
 
     def report(self) -> list[str]:
         """What was done, and everything that is wrong."""
         seconds = time.monotonic() - self.began
+        print("" if not sys.stderr.isatty() else "\n", end="", file=sys.stderr)
         print(f"{self.total:,} operations in {seconds:.0f} s ({self.total / seconds:,.0f}/s):")
         for name, times in self.traffic.counts.most_common():
             print(f"  {name:28} {times:9,}  {times / seconds:8.1f}/s")

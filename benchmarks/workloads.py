@@ -104,7 +104,8 @@ def guarded_and_plain(
 
 
 TEN_TO_TEN_THOUSAND = (10, 100, 1_000, 10_000)
-AWAITED = {"pykka": 1 / 2, "autogen_core": 1 / 12}
+CALLERS = {"autogen_core": 1 / 12}
+AWAITED = {"pykka": 1 / 2, **CALLERS}
 W1_PEERS = {"thespian": 1 / 2, "llegos": 1 / 12, "autogen_core": 1 / 35}
 
 POINTS: list[Point] = [
@@ -175,7 +176,7 @@ POINTS: list[Point] = [
     ),
     *series((1_000, 100_000), "W7", "last message, encoded", "encoded", how="encoded", at_most=300),
     *guarded_and_plain("R1", "awaited", "ask", "ask_outside", floor_x=1.2, beside=AWAITED),
-    *guarded_and_plain("R1", "awaited, 64 callers", "ask_64", floor_x=2, beside=AWAITED),
+    *guarded_and_plain("R1", "awaited, 64 callers", "ask_64", floor_x=2, beside=CALLERS),
     *guarded_and_plain("R2", "per reply", "stream", at_most=1.5),
     *guarded_and_plain("R2", "first reply", "first", at_most=60),
     *series(

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from llambdao import Limits
 from llambdao.kernel.run import SYSTEM
-from llambdao.runtime import Runtime
+from llambdao.runtime import Mailbox, Runtime
 
 
 @dataclass
@@ -90,7 +91,8 @@ def runtime(open_, take=None):
         asked._closed = True  # it is opened below
         options = {**(asked._options or {})}
         clock = options.pop("clock", SYSTEM)
-        async with Runtime(clock=clock, watchdog=None) as home:
+        room = Mailbox(options.get("limits", Limits()).mailbox)
+        async with Runtime(clock=clock, mailbox=room, watchdog=None) as home:
             if "choose" in options:
                 home._queue.choose = options.pop("choose")
             conversation = home._conversation(

@@ -87,6 +87,24 @@ def ask_outside() -> Case:
             yield 100
 
 
+def ask_64() -> Case:
+    with runtime() as (agents, run):
+        run(Ponger.register(agents, "ponger", Ponger))
+        ponger = AgentId("ponger", "default")
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                assert (await agents.send_message(ping(), ponger)).content == "pong"
+
+        async def ask_at_once() -> None:
+            await asyncio.gather(*(ask(2) for _ in range(64)))
+
+        yield
+        while True:
+            run(ask_at_once())
+            yield 128
+
+
 class Counter(RoutedAgent):
     def __init__(self) -> None:
         super().__init__("says a thousand things")
@@ -146,10 +164,28 @@ def replies(first_only: bool) -> Case:
             yield None if first_only else 1_000
 
 
+class Sleeper(RoutedAgent):
+    def __init__(self) -> None:
+        super().__init__("sleeps for 100 ms")
+
+    @message_handler
+    async def query(self, message: Message, ctx: MessageContext) -> Message:
+        await asyncio.sleep(0.1)
+        return Message("awake", "inform", "sleeper", "id", time_ns())
+
+
 def fan(n: int) -> Case:
+    return ask_each(Ponger, n)
+
+
+def sleeping(n: int) -> Case:
+    return ask_each(Sleeper, n)
+
+
+def ask_each(kind: type[RoutedAgent], n: int) -> Case:
     with runtime() as (agents, run):
-        run(Ponger.register(agents, "ponger", Ponger))
-        children = [AgentId("ponger", str(number)) for number in range(n)]
+        run(kind.register(agents, "child", kind))
+        children = [AgentId("child", str(number)) for number in range(n)]
 
         async def ask_all() -> list[Message]:
             return await asyncio.gather(*(agents.send_message(ping(), child) for child in children))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from time import time_ns
 from typing import Any
 
@@ -28,6 +29,23 @@ def ask_outside() -> Case:
                 reply = ponger.ask(Message("ping", "query", None, None, time_ns()))
                 assert reply.content == "pong"
             yield 200
+    finally:
+        ponger.stop()
+
+
+def ask_64() -> Case:
+    """64 questions at a time, whose futures are then awaited."""
+    ponger = Ponger.start()
+    yield
+    try:
+        while True:
+            for _ in range(10):
+                asked = [
+                    ponger.ask(Message("ping", "query", None, None, time_ns()), block=False)
+                    for _ in range(64)
+                ]
+                assert len(pykka.get_all(asked)) == 64
+            yield 640
     finally:
         ponger.stop()
 
@@ -80,7 +98,20 @@ def replies(first_only: bool) -> Case:
 
 
 def fan(n: int) -> Case:
-    children = [Ponger.start() for _ in range(n)]
+    return ask_each([Ponger.start() for _ in range(n)])
+
+
+class Sleeper(pykka.ThreadingActor):
+    def on_receive(self, message: Message) -> Message:
+        time.sleep(0.1)
+        return Message("awake", "inform", self.actor_ref, message, time_ns())
+
+
+def sleeping(n: int) -> Case:
+    return ask_each([Sleeper.start() for _ in range(n)])
+
+
+def ask_each(children: list[Any]) -> Case:
     yield
     try:
         while True:
@@ -88,8 +119,8 @@ def fan(n: int) -> Case:
                 child.ask(Message("ping", "query", None, None, time_ns()), block=False)
                 for child in children
             ]
-            assert len(pykka.get_all(asked)) == n
-            yield n
+            assert len(pykka.get_all(asked)) == len(children)
+            yield len(children)
     finally:
         pykka.ActorRegistry.stop_all()
 

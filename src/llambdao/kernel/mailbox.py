@@ -42,22 +42,32 @@ class Mailbox(Struct, frozen=True):
 class Box:
     """The mailbox of one node, as long as something is in it."""
 
-    __slots__ = ("arrived", "behind", "holders", "room", "senders", "stopped", "turns", "waiting")
+    __slots__ = (
+        "arrived", "holders", "parked", "pending", "promised", "room", "senders", "stopped", "turns"
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.holders = 0  # tasks that hold the node beyond their turn
+        self.holders = 0  # those that hold the node beyond their turn
         self.turns: deque[Any] = deque()  # resumptions that wait while it is held
-        self.waiting: deque[Any] = deque()  # starts that do
+        self.parked: dict[int, Any] = {}  # starts that wait: for that, or for others to begin
         self.arrived: dict[int, Any] = {}  # all that has not begun, in the order of arrival
-        self.senders: dict[int, deque[Any]] = {}  # the same by sender
-        self.behind: dict[int, list[Any]] = {}  # who must come after one of them
-        self.room: Any = ()  # futures of who waits outside for room
+        self.senders: dict[Any, deque[Any]] = {}  # the same by sender
+        self.room: deque[Any] = deque()  # who waits for room
+        self.pending: dict[int, Any] = {}  # what arrived though there was none, and who waits
+        self.promised = 0  # room that was given and is not taken yet
         self.stopped: Callable[[], Exception] | None = None
+
+    def is_full(self, size: int) -> bool:
+        """Is there no room for one more?"""
+        return len(self.arrived) - len(self.pending) + self.promised >= size
 
     @property
     def is_empty(self) -> bool:
         """Is there nothing to keep?"""
-        return not (self.holders or self.turns or self.waiting or self.arrived or self.stopped)
+        return not (
+            self.holders or self.turns or self.parked or self.arrived or self.stopped
+            or self.promised or self.room
+        )  # fmt: skip
 
 
 class Mailboxes:
@@ -66,15 +76,15 @@ class Mailboxes:
     Resumptions (answers, timers) go before starts. Only a task that awaits something foreign holds
     its node beyond its turn; `concurrency` says how many may. No idle node has a mailbox.
 
-    With `room` the mailboxes are shared by many conversations: then they are bounded as it says,
+    With `rooms` the mailboxes are shared by many conversations: then they are bounded as it says,
     and what one sender told a node keeps its order whichever conversations it was told in.
     """
 
-    __slots__ = ("boxes", "room")
+    __slots__ = ("boxes", "rooms")
 
-    def __init__(self, room: Callable[[Any], Mailbox] | None = None) -> None:
+    def __init__(self, rooms: Callable[[Any], Mailbox] | None = None) -> None:
         self.boxes: dict[int, Box] = {}
-        self.room = room
+        self.rooms = rooms
 
     def box(self, node: Any) -> Box:
         """The mailbox of a node."""
@@ -96,57 +106,82 @@ class Mailboxes:
         box = self.boxes.get(id(act.node))
         if box is None:
             return False
-        begins = act.talk is None
-        if begins and box.stopped is not None:
+        most = type(act.node).concurrency
+        is_free = act.busy or most is None or box.holders < most
+        if act.talk is not None:
+            if is_free:
+                return False
+            box.turns.append((scheduler, act))
+            scheduler.parked += 1
+            return True
+        if box.stopped is not None:
             self.forget(act)
             scheduler.refuse(act, box.stopped(), "stopped")
             return True
-        if begins and box.arrived and self._is_behind(box, scheduler, act):
-            return True
-        most = type(act.node).concurrency
-        if act.busy or most is None or box.holders < most:
-            if begins and id(act) in box.arrived:
-                self.begins(act)
+        if self.rooms is not None and id(act) not in box.arrived:
+            if is_free and not box.arrived:
+                return False
+            if (error := self.arrive(scheduler, act)) not in GOES_IN:
+                if not act.closed:
+                    scheduler.refuse(act, error, "mailbox full")
+                return True
+        if is_free and self._is_next(box, act):
+            if self.rooms is not None:
+                self._leave(box, act)
+                if box.parked or box.turns:  # they have their turn when this one has had its
+                    self.hold(act)
+                    if most is None:
+                        self._hand_on(act.node, box)
             return False
-        if not begins:
-            box.turns.append((scheduler, act))
-        elif id(act) in box.arrived or self.room is None or self.arrive(scheduler, act) is None:
-            box.waiting.append((scheduler, act))
-        else:
-            return True
+        box.parked[id(act)] = (scheduler, act)
         scheduler.parked += 1
         return True
 
-    def release(self, scheduler: Any, act: Any) -> None:
-        """This activation lets others in: the next turn holds the node in its place."""
+    def release(self, act: Any) -> None:
+        """This activation lets others in."""
         act.busy = False
         box = self.boxes[id(act.node)]
         box.holders -= 1
-        while box.turns or box.waiting:
-            other, turn = (box.turns or box.waiting).popleft()
-            other.parked -= 1
+        self._hand_on(act.node, box)
+
+    def _hand_on(self, node: Any, box: Box) -> None:
+        """Let those go on who can, each holding the node for its turn."""
+        most = type(node).concurrency
+        while most is None or box.holders < most:
+            if box.turns:
+                scheduler, turn = box.turns.popleft()
+            else:
+                found = next((k for k, (_, a) in box.parked.items() if self._is_next(box, a)), None)
+                if found is None:
+                    break
+                scheduler, turn = box.parked.pop(found)
+            scheduler.parked -= 1
             if not turn.closed:
-                turn.busy = True
-                box.holders += 1
-                other.resume(turn)
-                if other is not scheduler:
-                    other.home.wake()
-                return
-        self._tidy(act.node, box)
+                self.hold(turn)
+                scheduler.resume(turn)
+                if scheduler.home is not None:
+                    scheduler.home.wake()
+        if box.is_empty:
+            self.boxes.pop(id(node), None)
+
+    def _is_next(self, box: Box, act: Any) -> bool:
+        """Has everything begun that the same sender sent this node before?"""
+        mine = box.senders.get(act.message.sender)
+        return mine is None or mine[0] is act
 
     # -- what arrives, where many conversations share --------------------------------------------
 
     def arrive(self, scheduler: Any, act: Any) -> Any:
         """A message is put into the mailbox: None, or the error of who may not put it there.
 
-        Returns `FULL` if there is no room and the sender is to wait.
+        Returns `FULL` if there is no room and the sender is to wait for it.
         """
-        box, room = self.box(act.node), self.room(act.node) if self.room else Mailbox()
+        box, room = self.box(act.node), self._room(act.node)
         outcome = None
-        if len(box.arrived) >= room.size:
+        if box.is_full(room.size):
             if room.when_full == "wait":
-                outcome = FULL if act.parent is None else None
-            elif room.when_full == "drop_oldest":
+                outcome = FULL
+            elif room.when_full == "drop_oldest" and box.arrived:
                 other, oldest = next(iter(box.arrived.values()))
                 self.forget(oldest)
                 other.refuse(oldest, _full(oldest, room), "mailbox full")
@@ -157,30 +192,42 @@ class Mailboxes:
                     scheduler.refuse(act, error, "mailbox full")
                 return error
         box.arrived[id(act)] = (scheduler, act)
-        box.senders.setdefault(_sender(act), deque()).append(act)
+        box.senders.setdefault(act.message.sender, deque()).append(act)
         return outcome
 
-    def begins(self, act: Any) -> None:
-        """A message leaves the mailbox: its handler begins."""
-        box = self.boxes.get(id(act.node))
-        if box is None or box.arrived.pop(id(act), None) is None:
-            return
-        mine = box.senders[_sender(act)]
-        mine.remove(act)
-        if not mine:
-            del box.senders[_sender(act)]
-        for other, later in box.behind.pop(id(act), ()):
-            other.parked -= 1
-            if not later.closed:
-                other.resume(later)
-                other.home.wake()
-        for future in box.room:
-            if not future.done():
-                future.set_result(None)
-        box.room = ()
-        self._tidy(act.node, box)
+    def wait_for_room(self, act: Any, grant: Callable[[], None]) -> None:
+        """Call `grant` when there is room for this message, which has arrived although there was none."""
+        box = self.box(act.node)
+        box.pending[id(act)] = grant
+        box.room.append(id(act))
 
-    forget = begins
+    def queue_for_room(self, node: Any, grant: Callable[[], bool]) -> bool:
+        """Is there no room for one more message? Then call `grant` when it is this one's turn.
+
+        `grant` gives back whether the room is still wanted; it is taken by `take_room`.
+        """
+        box = self.boxes.get(id(node))
+        room = self._room(node)
+        if box is None or room.when_full != "wait":
+            return False
+        if not (box.room or box.is_full(room.size)):
+            return False
+        box.room.append(grant)
+        return True
+
+    def take_room(self, node: Any) -> None:
+        """The room that was granted is taken, or not wanted any longer."""
+        self.boxes[id(node)].promised -= 1
+
+    def forget(self, act: Any) -> None:
+        """A message that has not begun never will."""
+        box = self.boxes.get(id(act.node))
+        if box is None or id(act) not in box.arrived:
+            return
+        if (parked := box.parked.pop(id(act), None)) is not None:
+            parked[0].parked -= 1
+        self._leave(box, act)
+        self._hand_on(act.node, box)
 
     def stop(self, node: Any, error: Callable[[], Exception]) -> None:
         """Let a node take no more messages: who sends one gets this error."""
@@ -194,32 +241,45 @@ class Mailboxes:
         """Let a node that was stopped take messages again."""
         if (box := self.boxes.get(id(node))) is not None:
             box.stopped = None
-            self._tidy(node, box)
+            self._hand_on(node, box)
 
-    def _is_behind(self, box: Box, scheduler: Any, act: Any) -> bool:
-        """Has the same sender sent this node something before that has not begun elsewhere?"""
-        mine = box.senders.get(_sender(act))
-        if mine is None or mine[0] is act:
-            return False
-        first = mine[0]
-        other = box.arrived[id(first)][0]
-        if other is scheduler:
-            return False
-        box.behind.setdefault(id(first), []).append((scheduler, act))
-        scheduler.parked += 1
-        return True
+    def give_room(self, node: Any) -> None:
+        """There is room for one more: whoever waits for it first has it."""
+        box = self.boxes[id(node)]
+        size = self._room(node).size
+        while box.room and not box.is_full(size):
+            first = box.room.popleft()
+            if type(first) is int:
+                if (grant := box.pending.pop(first, None)) is not None:
+                    grant()
+            else:
+                box.promised += 1
+                if not first():
+                    box.promised -= 1
 
-    def _tidy(self, node: Any, box: Box) -> None:
-        if box.is_empty:
-            self.boxes.pop(id(node), None)
+    def _leave(self, box: Box, act: Any) -> None:
+        """A message leaves the mailbox."""
+        del box.arrived[id(act)]
+        mine = box.senders[act.message.sender]
+        mine.remove(act)
+        if not mine:
+            del box.senders[act.message.sender]
+        if (grant := box.pending.pop(id(act), None)) is not None:
+            grant()
+        if box.room:
+            self.give_room(act.node)
 
+    def _room(self, node: Any) -> Mailbox:
+        return UNBOUNDED if self.rooms is None else self.rooms(node)
+
+
+UNBOUNDED = Mailbox(2**62)
 
 FULL: Any = object()
 """There is no room: who sends this waits."""
 
-
-def _sender(act: Any) -> int:
-    return id(act.message.sender)
+GOES_IN = (None, FULL)
+"""What is said of a message that goes into the mailbox."""
 
 
 def _full(act: Any, room: Mailbox) -> MailboxFull:

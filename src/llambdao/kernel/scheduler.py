@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
-from types import MappingProxyType
+from types import GeneratorType, MappingProxyType
 from typing import Any
 
 from msgspec import Struct, field
@@ -34,7 +34,7 @@ from llambdao.kernel.dispatch import (
 )
 from llambdao.kernel.errors import BudgetReached, Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
-from llambdao.kernel.mailbox import FULL, Mailboxes
+from llambdao.kernel.mailbox import FULL, GOES_IN, Mailboxes
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
 from llambdao.kernel.turn import LOOPS
 from llambdao.kernel.waits import (
@@ -91,9 +91,6 @@ worded: Callable[..., Any] = Message
 """What makes words a message; to type checkers anything, as all that is said."""
 
 DONE = Reason.DONE
-
-GOES_IN = (None, FULL)
-"""What a mailbox says of a message that it takes."""
 
 CHUNK = 16
 """How many members of a network are set going at a time."""
@@ -154,6 +151,7 @@ class Scheduler(Struct, eq=False):
     turn: Any = None  # who speaks to the outside
     mailboxes: Any = None
     queued: Any = None  # how many told messages wait for each node
+    room: Any = None  # who waits for room there
     chains: Any = None
     deep_from: int = DEEP
     young: Any = ()
@@ -641,17 +639,31 @@ class Scheduler(Struct, eq=False):
         act = Activation(node, message, handler, None, None, 0, None, 0)
         if not isinstance(self.told, deque):
             self.told, self.queued = deque(), {}
-        is_full = None
-        if self.home is not None and (is_full := self.mailboxes.arrive(self, act)) not in GOES_IN:
+        outcome = None if self.home is None else self.mailboxes.arrive(self, act)
+        if outcome not in GOES_IN:
             if act.closed or wait is None:
                 return None
-            raise is_full
+            raise outcome
         self.told.append(act)
         waiting = self.queued[id(node)] = self.queued.get(id(node), 0) + 1
-        if wait is None or (waiting <= self.limits.mailbox and is_full is None):
+        if wait is None:
             return None
-        act.others = [wait]
+        if self.home is not None:
+            if outcome is None:
+                return None
+            self.mailboxes.wait_for_room(act, lambda: self.granted(wait))
+        elif waiting <= self.limits.mailbox:
+            return None
+        else:
+            self.room = self.room or {}
+            self.room.setdefault(id(node), deque()).append(wait)
         return WAITING
+
+    def granted(self, wait: Any) -> None:
+        """There is room for what was told."""
+        if wait.state == BEGUN:
+            self._input(wait.due)
+            self.home.wake()
 
     def wake(self, due: int, wait: Any) -> None:
         """Call `wait.due` when it is that late."""
@@ -697,15 +709,21 @@ class Scheduler(Struct, eq=False):
             one.closed = True
             for wait in one.waits():
                 wait.drop(self)
+            ending = None
             if one.talk is not None:
                 try:
-                    one.talk.close()
+                    ending = one.talk.close()
                 except Exception as error:
                     failed.append(error)
+            elif one.parent is None and one.hearer is None and one is not self.turn:
+                self.bury(one.message, "cancelled", one.node)
             if one.deep:
                 self.chains.forget(one)
             if one.busy:
-                self.release(one)
+                if isinstance(one.talk, GeneratorType) or ending is None:
+                    self.release(one)
+                else:  # a task, which holds the node until it has cleaned up
+                    ending.add_done_callback(lambda _: self.release(one))
             if self.home is not None and one.talk is None:
                 self.mailboxes.forget(one)
             if self.roots:
@@ -717,8 +735,6 @@ class Scheduler(Struct, eq=False):
         """A node does not take this message: a dead letter, and an error for who asked."""
         act.closed = True
         self.bury(act.message, reason, act.node, error)
-        for wait in act.others or ():
-            self._input(wait.due)
         if self.roots:
             self.roots.pop(id(act), None)
         if act.parent is not None:
@@ -726,7 +742,8 @@ class Scheduler(Struct, eq=False):
         elif act is self.root:
             self.reason, self.detail = Reason.FAILED, repr(error)
             self.home.refused(error)
-        self.home.wake()
+        if self.home is not None:
+            self.home.wake()
 
     def resume(self, act: Activation) -> None:
         """This turn can go on, after those before it."""
@@ -959,9 +976,11 @@ class Scheduler(Struct, eq=False):
         self.queued[key] -= 1
         if not self.queued[key]:
             del self.queued[key]
-        for wait in act.others or ():
-            self._input(wait.due)
-        act.others = None
+        while waiting := (self.room or {}).get(key):
+            wait = waiting.popleft()
+            if wait.state == BEGUN:
+                self._input(wait.due)
+                break
         if act.closed:
             return
         if self.roots is None:
@@ -1021,7 +1040,7 @@ class Scheduler(Struct, eq=False):
 
     def release(self, act: Activation) -> None:
         """Let others in at the node of a task that waits."""
-        self.mailboxes.release(self, act)
+        self.mailboxes.release(act)
 
 
 def ending(error: BaseException) -> tuple[Reason, str]:

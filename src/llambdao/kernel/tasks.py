@@ -94,14 +94,19 @@ class Talk:
         """Go on with this error."""
         return self.go_on(None, error)
 
-    def close(self) -> None:
-        """Cancel the task; it cleans up now, if we run the loop, else when that runs next."""
+    def close(self) -> Any:
+        """Cancel the task; it cleans up now, if we run the loop, else when that runs next.
+
+        Gives back the task if it still cleans up.
+        """
         if self.task is not None:
             if not self.task.done():
                 self.task.cancel()
                 self.tasks.let_end(self.task)
-        elif hasattr(self.source, "close"):
+            return None if self.task.done() else self.task
+        if hasattr(self.source, "close"):
             self.source.close()
+        return None
 
     def go_on(self, value: Any, error: BaseException | None) -> Any:
         """Let the task go on, now that there is something for it."""

@@ -38,6 +38,11 @@ class Timers:
         self.handle: asyncio.Handle | None = None
         self.armed = 0
         self.base = self._drift()
+        queue.is_due = self.is_due
+
+    def is_due(self) -> bool:
+        """Is it time for somebody to be woken?"""
+        return bool(self.heap) and self.heap[0][0] <= self.clock.now()
 
     def at(self, due: int, sleeper: Any) -> None:
         """Call `sleeper.tick(now)` when it is that late, in ns since 1970."""

@@ -37,6 +37,7 @@ class RunQueue:
         self.choose: Callable[[int], int] | None = None  # who is next; None: the first
         self.is_running = False  # is a handler having its turn?
         self.rounds = 0
+        self.is_due: Callable[[], bool] = bool  # is it time for somebody to be woken?
         self._settling: list[asyncio.Future[None]] = []
         self._is_scheduled = False
         self._in_a_row = 0
@@ -96,7 +97,7 @@ class RunQueue:
 
     def is_settled(self) -> bool:
         """Has everything run that can?"""
-        if self.ready or self.cleaning:
+        if self.ready or self.cleaning or self.is_due():
             return False
         return not any(
             (s := c._scheduler).under_way or s.settling or s.calls or (s.perhaps and not s.timers)

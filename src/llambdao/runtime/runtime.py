@@ -437,14 +437,25 @@ class Runtime:
 
     async def _accept(self, conversation: Conversation) -> None:
         """Put its first message into the mailbox of its node, when there is room."""
-        room = self._room(conversation._node)
-        if room.when_full == "wait":
-            while (box := self._mailboxes.boxes.get(id(conversation._node))) is not None and len(
-                box.arrived
-            ) >= room.size:
-                await self._room_in(box)
-                self._check(conversation._node)
-        self._open(conversation)
+        node = conversation._node
+        granted: asyncio.Future[None] = self._loop.create_future()
+
+        def grant() -> bool:
+            if not granted.done():
+                granted.set_result(None)
+            return not granted.cancelled()
+
+        if not self._mailboxes.queue_for_room(node, grant):
+            self._open(conversation)
+            return
+        try:
+            await granted
+            self._check(node)
+            self._open(conversation)
+        finally:
+            if granted.done() and not granted.cancelled():
+                self._mailboxes.take_room(node)
+                self._mailboxes.give_room(node)
 
     def _open(self, conversation: Conversation) -> None:
         """Put its first message into the mailbox of its node, or do as the policy says."""
@@ -457,12 +468,6 @@ class Runtime:
                 raise error
         conversation.lives_on()
         conversation.wake()
-
-    async def _room_in(self, box: Any) -> None:
-        """Wait until something leaves this mailbox."""
-        future = self._loop.create_future()
-        box.room = [*box.room, future]
-        await future
 
     def _room(self, node: Any) -> Mailbox:
         return self._rooms.get(id(node), self._mailbox)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from llambdao.kernel.errors import Misused
 from llambdao.kernel.events import DeadLetter
-from llambdao.kernel.message import Message
+from llambdao.kernel.message import Ink, Message, sign
 from llambdao.kernel.node import Node, intent
 
 if TYPE_CHECKING:
@@ -314,10 +314,14 @@ class Schedule:
         self.begun += 1
         runtime = self._schedules.runtime
         message = Message(self._plan.times.text(due), self.intent, to=self.node)
-        self._last = self._schedules.conversation(self.node, message)
+        conversation = self._schedules.conversation(self.node, message)
         try:
-            runtime._open(self._last)
+            runtime._open(conversation)
+            self._last = conversation
         except Exception as error:  # noqa: BLE001  # such as no budget; later times may do better
+            if message.ink is None:
+                ink = Ink(None, self.node, None, self.intent, runtime.clock.salt())
+                sign(message, runtime.clock.now(), 1, ink)
             runtime._bury(DeadLetter(message, f"not begun: {error!r:.200}", self.node, error))
 
     def _is_busy(self) -> bool:

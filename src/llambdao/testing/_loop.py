@@ -75,9 +75,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def waiting(self) -> str:
         """Who waits, and where."""
-        tasks = sorted(
-            f"{task.get_name()} waits{_line_of(task)}" for task in asyncio.all_tasks(self)
-        )
+        tasks = sorted(_where(task) for task in asyncio.all_tasks(self))
         return "; ".join([*self.who_waits(), *tasks][:10])
 
     # -- threads -------------------------------------------------------------------------------
@@ -110,10 +108,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             _set_running_loop(self)
 
 
-def _line_of(task: asyncio.Task[Any]) -> str:
-    """Where a task waits, as ` (file.py:12)`."""
+def _where(task: asyncio.Task[Any]) -> str:
+    """Where a task waits."""
+    name = getattr(task.get_coro(), "__qualname__", "a task")
     stack = task.get_stack()
-    return f" ({stack[-1].f_code.co_filename}:{stack[-1].f_lineno})" if stack else ""
+    place = f" at {stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else ""
+    return f"{name} waits{place}"
 
 
 OUTSIDE = (

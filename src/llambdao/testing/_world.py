@@ -7,7 +7,7 @@ import gc
 import random
 import re
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from msgspec import Struct
@@ -60,6 +60,7 @@ class World:
         self._chance = Chance(faults, seed, None if replay is None else replay.faults)
         self._draw = _drawing(seed) if replay is None else replaying(replay.choices)
         self._begin = self.clock.time
+        self._is_over = False
         self._loop = SimulatedLoop(self.clock, self.choose, self.who_waits, turns)
         self._loop.set_exception_handler(self._caught)
 
@@ -106,7 +107,7 @@ class World:
 
     @property
     def lines(self) -> list[str]:
-        """All that happened, a line each: what, where, with which message, and what to say of it."""
+        """All that happened, a line each: what, where, with which message, and the details."""
         return [" | ".join(one) for one in self.course]
 
     def who_waits(self) -> list[str]:
@@ -123,23 +124,22 @@ class World:
 
     def live(self, program: Program) -> None:
         """Run the program; what it raises is `error`."""
-        loop = self._loop
-        work = program(self)
-        if not asyncio.iscoroutine(work):
-            raise Misused(
-                "a program for simulate is a coroutine function, `async def program(simulation)`;"
-                f" {program!r:.80} gave {work!r:.80}"
-            )
-        try:
-            loop.run_until_complete(work)
-        except (Exception, asyncio.CancelledError) as error:
-            self.error = self.error or error
-        finally:
-            self._note = _silence  # type: ignore[method-assign]
-            loop.turns = CLEANING
-            with suppress(Exception, asyncio.CancelledError):
-                loop.run_until_complete(self._end())
-            loop.close()
+        with closing(self._loop) as loop:
+            work = program(self)
+            if not asyncio.iscoroutine(work):
+                raise Misused(
+                    "a program for simulate is a coroutine function, `async def"
+                    f" program(simulation)`; {program!r:.80} gave {work!r:.80}"
+                )
+            try:
+                loop.run_until_complete(work)
+            except (Exception, asyncio.CancelledError) as error:
+                self.error = self.error or error
+            finally:
+                self._is_over = True
+                loop.turns = CLEANING
+                with suppress(Exception, asyncio.CancelledError):
+                    loop.run_until_complete(self._end())
 
     async def _end(self) -> None:
         """Cancel what the program has left."""
@@ -158,6 +158,8 @@ class World:
             self.error = self.error or error
 
     def _note(self, event: Event) -> None:
+        if self._is_over:  # what happens while it is cleaned up is not compared
+            return
         said = event.message
         detail = "" if event.detail is None else plain(event.detail)
         words = "" if said is None else f"{said.content} ({getattr(said, 'intent', '')})"
@@ -201,7 +203,3 @@ def _drawing(seed: int) -> Callable[[int], int]:
     chance = random.Random(seed)
     eager = chance.choice(EAGER)
     return lambda most: chance.randrange(most) if chance.random() < eager else 0
-
-
-def _silence(event: Event) -> None:
-    """What happens while it is cleaned up is not compared."""

@@ -1,0 +1,708 @@
+"""`status`: a runtime at a glance, and the window through which other processes see it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from heapq import heappop, heappush, nlargest, nsmallest
+from itertools import count, islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import DecodeError, Meta, Struct
+from msgspec.json import decode, encode
+
+from llambdao.kernel.errors import Misused
+from llambdao.kernel.events import Event
+from llambdao.kernel.node import Node
+from llambdao.kernel.waits import Sleep, Tell
+from llambdao.runtime.observe import Handlings, Observer
+
+if TYPE_CHECKING:
+    from llambdao.runtime.conversation import Conversation
+    from llambdao.runtime.runtime import Runtime
+
+__all__ = [
+    "ConversationStatus",
+    "LetterStatus",
+    "NodeStatus",
+    "Request",
+    "Status",
+    "Tally",
+    "Window",
+    "status",
+    "windows",
+]
+
+LOOK = 20_000
+"""How many of a kind (mailboxes, conversations, counted nodes) are looked at, at most."""
+
+WALK = 1000
+"""How many handlers under way in one conversation are looked at, at most."""
+
+SHOWN, LETTERS, SCOPES = 3, 5, 20
+"""How many waits of a conversation, dead letters and budgets are told, at most."""
+
+BEATS, BEAT = 10, 0.1
+"""The lag is the worst of so many beats of the event loop, which are so many seconds apart."""
+
+
+# -- what is told ------------------------------------------------------------------------------
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """One node. What is counted is so since somebody looks (`Status.counted`); else it is None."""
+
+    name: str
+    id: str
+    waiting: int
+    """How many messages wait in its mailbox."""
+    room: int
+    """For how many there is room there."""
+    is_held: bool
+    """Does a task of its own keep others out?"""
+    is_stopped: bool
+    handlers: int | None = None
+    """How many of its handlers are under way."""
+    handled: int | None = None
+    failed: int | None = None
+    """How many of those handled raised an error."""
+    mean: float | None = None
+    """How long a handler took, in seconds, from delivery to end, all waiting included."""
+    worst: float | None = None
+
+
+class ConversationStatus(Struct, frozen=True, kw_only=True):
+    """One conversation that is open."""
+
+    id: str
+    words: str
+    """The first 40 characters of what opened it."""
+    node: str
+    age: float
+    """How many seconds ago that was said."""
+    waits: tuple[str, ...]
+    """What the innermost of its handlers wait for, each with who waits: the first three."""
+    more: int
+    """How many more there are."""
+    messages: int | None
+    """How many messages it has used up, as `Limits` counts them: timers take a number, too."""
+
+
+class LetterStatus(Struct, frozen=True, kw_only=True):
+    """One dead letter."""
+
+    words: str
+    intent: str
+    node: str
+    """Whom it was for; empty if that was nobody."""
+    reason: str
+    age: float
+    """How many seconds ago it was said."""
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """A runtime at one moment: plain data, which can be JSON. Durations are in seconds.
+
+    Rates are left to who looks twice: the difference of `messages`, `opened` or `ended`, by that of
+    `counted`.
+    """
+
+    name: str
+    """The name of the program."""
+    pid: int
+    uptime: float
+    state: str
+    """running, stopping or stopped."""
+    open: int
+    """How many conversations are open."""
+    oldest: float | None
+    """How old the oldest of them is."""
+    residents: int
+    """How many nodes live in it."""
+    nodes: tuple[NodeStatus, ...]
+    """The busiest: in turn one with most waiting, one that handled most, one that failed most."""
+    conversations: tuple[ConversationStatus, ...]
+    """The oldest."""
+    due: float | None
+    """When the next timer is due: from now, if there is one."""
+    budget: tuple[str, ...]
+    """What was spent of the budget of the runtime, then of its shares."""
+    dead: int
+    """How many dead letters are kept: the last thousand."""
+    letters: tuple[LetterStatus, ...]
+    """The last of them, the last one first."""
+    counted: float | None = None
+    """For how long it has been counted what follows; None if nobody counts."""
+    opened: int = 0
+    ended: int = 0
+    messages: int = 0
+    lag: float | None = None
+    """By how much the event loop was late, at worst, within the last second."""
+
+
+def status(
+    runtime: Runtime, tally: Tally | None = None, *, nodes: int = 50, conversations: int = 20
+) -> Status:
+    """How a runtime is doing: so many nodes, the busiest, and so many conversations, the oldest.
+
+    It changes nothing, and looks at no more than 20,000 mailboxes and conversations. Call it on the
+    event loop of the runtime. With a `Tally` that observes it, it also says what that has counted.
+
+    >>> from llambdao import Runtime, expect
+    >>> class Clerk(Node):
+    ...     def request(self, message):
+    ...         yield expect("a signature")
+    >>> async def main():
+    ...     clerk = Clerk(name="Bob")
+    ...     async with Runtime(clerk) as runtime:
+    ...         await runtime.tell(clerk, Message("Sign this", intent="request"))
+    ...         await runtime.settle()
+    ...         return status(runtime).conversations[0].waits
+    >>> from llambdao import Message
+    >>> asyncio.run(main())
+    ("Bob: the news expected for 'a signature'",)
+    """
+    now = runtime.clock.now()
+    oldest = nsmallest(max(1, conversations), islice(runtime._queue.open, LOOK), key=_said_at)
+    letters = [*runtime.dead_letters]
+    return Status(
+        name=_program(),
+        pid=os.getpid(),
+        uptime=_seconds(now - runtime._since),
+        state=runtime._state,
+        open=len(runtime._queue.open),
+        oldest=_seconds(now - _said_at(oldest[0])) if oldest else None,
+        residents=len(runtime._supervisors.owners),
+        nodes=_nodes(runtime, tally, nodes),
+        conversations=tuple(_conversation(one, now) for one in oldest[:conversations]),
+        due=_next_due(runtime._timers.heap, now),
+        budget=tuple(islice(_budget(runtime.budget), SCOPES)),
+        dead=len(letters),
+        letters=tuple(_letter(one, now) for one in letters[: -LETTERS - 1 : -1]),
+        **({} if tally is None else tally.totals()),
+    )
+
+
+# -- conversations -----------------------------------------------------------------------------
+
+
+def _conversation(conversation: Conversation, now: int) -> ConversationStatus:
+    scheduler, found = conversation._scheduler, []
+    for act, waits in _walk(scheduler):
+        found += [(act, wait) for wait in waits]
+    return ConversationStatus(
+        id=_text(scheduler.opening.id),
+        words=_text(scheduler.opening.content, 40),
+        node=_text(conversation._node),
+        age=_seconds(now - _said_at(conversation)),
+        waits=tuple(_wait(conversation, act, wait) for act, wait in found[:SHOWN]),
+        more=max(0, len(found) - SHOWN),
+        messages=_numbered(scheduler.serial),
+    )
+
+
+def _walk(scheduler: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Who is under way, the outermost first, with all that each waits for but others here.
+
+    Who waits for nothing that could be named has [None], who only waits for others here [].
+    """
+    roots = (scheduler.root, *islice((scheduler.roots or {}).values(), WALK))
+    todo = [act for act in reversed(roots) if act is not None]
+    for _ in range(WALK):
+        if not todo:
+            return
+        if (act := todo.pop()).closed:
+            continue
+        leaves, within = [], []
+        for wait in act.waits():
+            children = [child for child in islice(wait.children(), WALK) if not child.closed]
+            within += children
+            leaves += [] if children else [wait]
+        todo += within[::-1]
+        yield act, leaves if leaves or within else [None]
+
+
+def _wait(conversation: Conversation, act: Any, wait: Any) -> str:
+    """Who waits, and what for."""
+    if isinstance(wait, Sleep) and not hasattr(wait.until, "tzinfo"):
+        what: Any = f"a sleep of {wait.until} s"
+    elif isinstance(wait, Tell):
+        what = f"room for {_text(wait, 100)}"
+    elif wait is not None:
+        what = wait
+    elif act.running or act.busy:
+        what = f"what it awaits{_place(act.talk)}"
+    elif conversation._is_queued:
+        what = "nothing, it goes on"
+    elif act.talk is None:
+        what = "its turn"
+    else:
+        what = "somebody to take its reply"
+    return f"{_text(act.node, 40)}: {_text(what, 120)}"
+
+
+def _place(talk: Any) -> str:
+    """Where a coroutine or an async generator stands."""
+    source = getattr(talk, "source", None)
+    frame = getattr(source, "cr_frame", None) or getattr(source, "ag_frame", None)
+    return f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""
+
+
+def _said_at(conversation: Conversation) -> int:
+    return conversation._scheduler.opening.said_at  # type: ignore[no-any-return]
+
+
+def _numbered(serial: Any) -> int | None:
+    """How many numbers were taken, if that can be seen without taking another."""
+    _, _, number = repr(getattr(serial, "__self__", None)).partition("count(")
+    return int(number[:-1]) - 1 if number[:-1].isdecimal() else None
+
+
+# -- nodes -------------------------------------------------------------------------------------
+
+
+def _nodes(runtime: Runtime, tally: Tally | None, most: int) -> tuple[NodeStatus, ...]:
+    """The busiest first; the rest as they joined, where there are no more than that."""
+    boxes, counts = runtime._mailboxes.boxes, {} if tally is None else tally.nodes
+    full = nlargest(most, islice(boxes.items(), LOOK), key=lambda item: _weight(item[1]))
+    handled = nlargest(most, counts.values(), key=lambda one: (one.handled, one.handlers))
+    failed = nlargest(most, (one for one in counts.values() if one.failed), key=lambda one: one.failed)
+    chosen: dict[int, Node] = {}
+    waiting = (_owner(runtime, counts, *item) for item in full)
+    ranks = waiting, (one.node for one in handled), (one.node for one in failed)
+    for node in (one for row in zip_longest(*ranks) for one in row):
+        if node is not None and len(chosen) < most:
+            chosen[id(node)] = node
+    for node in islice(_residents(runtime, most), most):
+        if len(chosen) < most:
+            chosen.setdefault(id(node), node)
+    return tuple(_node(runtime, node, counts.get(id(node))) for node in chosen.values())
+
+
+def _weight(box: Any) -> tuple[int, int, bool]:
+    return len(box.arrived), box.holders, box.stopped is not None
+
+
+def _owner(runtime: Runtime, counts: dict[int, Count], number: int, box: Any) -> Node | None:
+    """Whose mailbox it is: a mailbox only knows its messages."""
+    for _, act in (*islice(box.arrived.values(), 1), *islice(box.turns, 1)):
+        return act.node  # type: ignore[no-any-return]
+    return counts[number].node if number in counts else runtime._resident(number)
+
+
+def _residents(runtime: Runtime, most: int) -> Iterator[Node]:
+    """The nodes that live in it, members behind their network; of each not more than so many."""
+    todo = deque(runtime.nodes[:most])
+    while todo:
+        yield (node := todo.popleft())
+        members = getattr(node, "members", ())
+        if isinstance(members, list | tuple):
+            todo.extendleft(one for one in members[:most][::-1] if isinstance(one, Node))
+
+
+def _node(runtime: Runtime, node: Node, count: Count | None) -> NodeStatus:
+    box: Any = runtime._mailboxes.boxes.get(id(node))
+    return NodeStatus(
+        name=_text(node, 40),
+        id=node.id,
+        waiting=0 if box is None else len(box.arrived),
+        room=runtime._room(node).size,
+        is_held=box is not None and box.holders > 0,
+        is_stopped=box is not None and box.stopped is not None,
+        **({} if count is None else count.told()),
+    )
+
+
+# -- what else there is ------------------------------------------------------------------------
+
+
+def _next_due(heap: list[tuple[int, int, Any]], now: int) -> float | None:
+    """When the first one in a heap of timers is due whose sleeper is not over."""
+    todo = [(heap[0][0], 0)] if heap else []
+    for _ in range(WALK):
+        if not todo:
+            break
+        due, place = heappop(todo)
+        if not heap[place][2].is_over:
+            return max(0.0, _seconds(due - now))
+        for below in (2 * place + 1, 2 * place + 2):
+            if below < len(heap):
+                heappush(todo, (heap[below][0], below))
+    return None
+
+
+def _budget(budget: Any) -> Iterator[str]:
+    todo = [] if budget is None else [budget]
+    while todo:
+        scope = todo.pop()
+        yield f"{_text(getattr(scope, 'name', 'the budget'))}: {_text(scope, 200)}"
+        todo += getattr(scope, "shares", ())[:SCOPES][::-1]
+
+
+def _letter(letter: Any, now: int) -> LetterStatus:
+    message = letter.message
+    return LetterStatus(
+        words=_text(message.content, 40),
+        intent=_text(message.intent or ""),
+        node="" if letter.node is None else _text(letter.node),
+        reason=_text(letter.reason, 120),
+        age=_seconds(now - message.said_at) if message.said_at else 0.0,
+    )
+
+
+def _program() -> str:
+    path = Path(sys.argv[0] if sys.argv else "")
+    return _text(path.parent.name if path.name == "__main__.py" else path.name) or "python"
+
+
+def _seconds(ns: int) -> float:
+    return round(ns / 1e9, 6)
+
+
+def _text(thing: Any, most: int = 80) -> str:
+    """A thing as one short line; what cannot be said of itself says what it is."""
+    try:
+        text = str(thing)[: 4 * most]
+    except Exception:  # noqa: BLE001  # a node may be named by its own code
+        text = f"<{type(thing).__name__}>"
+    text = " ".join(text.encode(errors="replace").decode().split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+# -- what must be counted ----------------------------------------------------------------------
+
+
+class Count:
+    """What is counted of one node."""
+
+    __slots__ = ("failed", "handled", "handlers", "longest", "node", "timed", "total")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.handlers = self.handled = self.failed = self.timed = self.total = self.longest = 0
+
+    def ended(self, ns: int | None) -> None:
+        """A handler has ended; it took so many nanoseconds, if that is known."""
+        self.handlers -= 1
+        self.handled += 1
+        if ns is not None:
+            self.timed += 1
+            self.total += ns
+            self.longest = max(self.longest, ns)
+
+    def told(self) -> dict[str, Any]:
+        """What of it stands in a `NodeStatus`."""
+        mean = _seconds(self.total // self.timed) if self.timed else None
+        worst = _seconds(self.longest) if self.timed else None
+        return {
+            "handlers": self.handlers,
+            "handled": self.handled,
+            "failed": self.failed,
+            "mean": mean,
+            "worst": worst,
+        }
+
+
+class Tally(Observer):
+    """Counts, node by node, what happens in a runtime while somebody looks: an observer.
+
+    Of 20,000 nodes, that is; when there are more, the less busy half is forgotten. `now` gives
+    nanoseconds.
+    """
+
+    def __init__(self, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        self.now, self.since = now, now()
+        self.nodes: dict[int, Count] = {}
+        self.opened = self.over_ = self.messages = 0
+        self.lags: deque[float] = deque(maxlen=BEATS)
+        self._handlings = Handlings()
+
+    def totals(self) -> dict[str, Any]:
+        """What of it stands in a `Status`."""
+        return {
+            "counted": _seconds(self.now() - self.since),
+            "opened": self.opened,
+            "ended": self.over_,
+            "messages": self.messages,
+            "lag": round(max(self.lags), 6) if self.lags else None,
+        }
+
+    async def adopt(self, conversations: Iterable[Conversation]) -> None:
+        """Count what is under way already, too: some at a time, others have their turn meanwhile."""
+        steps = 0
+        for conversation in conversations:
+            if not conversation.is_over:
+                steps += 1 + self._adopt(conversation._scheduler)
+            if steps >= WALK:
+                steps = 0
+                await asyncio.sleep(0)
+
+    def _adopt(self, scheduler: Any) -> int:
+        mine: set[tuple[int, int]] = set()
+        acts = [act for act, _ in _walk(scheduler) if act.talk is not None]
+        for act in acts:
+            key = id(act.node), id(act.message)
+            if key in mine or self._handlings.find(act.node, act.message) is None:
+                mine.add(key)
+                self._begin(Event("delivered", act.node, act.message, None, scheduler.opening), None)
+        return len(acts)
+
+    def said(self, event: Event) -> None:
+        self.messages += 1
+        self.opened += event.message is event.conversation
+
+    def delivered(self, event: Event) -> None:
+        self._begin(event, self.now())
+
+    def ended(self, event: Event) -> None:
+        self._end(event)
+
+    def failed(self, event: Event) -> None:
+        if (count := self._end(event)) is not None:
+            count.failed += 1
+
+    def over(self, event: Event) -> None:
+        self.over_ += 1
+        if (conversation := self._handlings.over(event)) is not None:
+            for handling in conversation.handlings.values():
+                handling.value[0].handlers -= 1
+
+    def _begin(self, event: Event, at: int | None) -> None:
+        if (handling := self._handlings.begin(event)) is not None:
+            count = self._count(event.node)
+            count.handlers += 1
+            handling.value = count, at
+
+    def _end(self, event: Event) -> Count | None:
+        if (handling := self._handlings.end(event)) is None:
+            return None
+        count: Count = handling.value[0]
+        began = handling.value[1]
+        count.ended(None if began is None else self.now() - began)
+        return count
+
+    def _count(self, node: Node) -> Count:
+        found = self.nodes.get(id(node))
+        if found is None:
+            if len(self.nodes) >= LOOK:
+                busy = nlargest(
+                    LOOK // 2, self.nodes.values(), key=lambda one: (one.handlers, one.handled)
+                )
+                self.nodes = {id(one.node): one for one in busy}
+            found = self.nodes[id(node)] = Count(node)
+        return found
+
+
+# -- how others see it -------------------------------------------------------------------------
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that can be asked through a window: a status, every so many seconds."""
+
+    every: Annotated[float, Meta(ge=0.1, le=3600)]
+
+
+class Window:
+    """A Unix socket through which other processes of the same user see how a runtime is doing.
+
+    Who sends a line such as `{"every": 1.0}` gets a `Status` at once, and then every so many
+    seconds: lines of JSON. Nothing else can be asked; who tries is hung up on. Nothing is counted
+    before somebody looks, nor after the last one has left.
+
+    Its name is that of the process, with a number behind it if there are several: `4711`, `4711.2`.
+    Where nobody can have a socket, or its folder belongs to others, it raises `Misused`.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.pid = runtime, os.getpid()
+        self.tally: Tally | None = None
+        self._viewers: set[asyncio.Task[Any]] = set()
+        self._looking = 0
+        self._is_shut = False
+        self._loop = asyncio.get_running_loop()
+        listening = _listen()
+        self.path = Path(listening.getsockname())
+        self._server = self._loop.create_task(
+            asyncio.start_unix_server(self._serve, sock=listening, limit=1024)
+        )
+
+    async def close(self) -> None:
+        """Take it away; those who look see the end."""
+        self._is_shut = True
+        if os.getpid() == self.pid:
+            self.path.unlink(missing_ok=True)
+        (await self._server).close()
+        for viewer in self._viewers:
+            viewer.cancel()
+        if self._viewers:
+            await asyncio.wait([*self._viewers])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Somebody has come."""
+        task: Any = asyncio.current_task()
+        self._viewers.add(task)
+        try:
+            every = await _asked(reader)
+            if every is not None and not self._is_shut:
+                await self._show(every, reader, writer)
+        except ConnectionError:
+            pass  # gone
+        finally:
+            self._viewers.discard(task)
+            writer.close()
+
+    async def _show(
+        self, every: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with self._counting() as tally:
+            leaves = asyncio.ensure_future(_leaves(reader))
+            try:
+                await tally.adopt(self.runtime.conversations)
+                while not leaves.done():
+                    writer.write(encode(status(self.runtime, tally)) + b"\n")
+                    await writer.drain()
+                    await asyncio.wait([leaves], timeout=every)
+            finally:
+                leaves.cancel()
+
+    @contextmanager
+    def _counting(self) -> Generator[Tally, None, None]:
+        """Inside it, it is counted what happens."""
+        if self.tally is None:
+            self.tally = Tally()
+            self.runtime._observers.append(self.tally)
+            self._beat(self.tally, self._loop.time())
+        tally = self.tally
+        self._looking += 1
+        try:
+            yield tally
+        finally:
+            self._looking -= 1
+            if not self._looking:
+                self.runtime._observers.remove(tally)
+                self.tally = None
+
+    def _beat(self, tally: Tally, due: float) -> None:
+        """Note how late the event loop is, from now on."""
+        if self.tally is tally:
+            now = self._loop.time()
+            tally.lags.append(max(0.0, now - due))
+            self._loop.call_at(now + BEAT, self._beat, tally, now + BEAT)
+
+
+async def _asked(reader: asyncio.StreamReader) -> float | None:
+    """Every how many seconds a viewer wants to see something; None if it asks for anything else."""
+    try:
+        async with asyncio.timeout(10):
+            return decode(await reader.readline(), type=Request).every
+    except (TimeoutError, ValueError, DecodeError):
+        return None
+
+
+async def _leaves(reader: asyncio.StreamReader) -> None:
+    """Wait until a viewer has left, or says something more, which is none of its business."""
+    with suppress(ConnectionError):
+        await reader.read(1)
+
+
+def _listen() -> socket.socket:
+    """A socket that listens, in a folder that nobody else may open."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise Misused("Runtime(top=True) needs Unix sockets, which this system does not have")
+    folder = _folders()[0]
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not _is_mine(folder):
+            raise Misused(
+                f"{folder} is no folder that only you can open; llambdao top keeps its sockets"
+                " there: take it away, or set XDG_RUNTIME_DIR to another place"
+            )
+        listening = socket.socket(socket.AF_UNIX)
+        path = _free_name(folder)
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen()
+    except OSError as error:
+        raise Misused(
+            f"Runtime(top=True) could not make a socket in {folder} ({error}); another place can be"
+            " given as XDG_RUNTIME_DIR"
+        ) from error
+    return listening
+
+
+def _free_name(folder: Path) -> Path:
+    """The name of this process, with a number if another runtime in it has that already."""
+    for number in count(1):
+        path = folder / (str(os.getpid()) if number == 1 else f"{os.getpid()}.{number}")
+        if not _answers(path):
+            path.unlink(missing_ok=True)
+            break
+    return path
+
+
+def windows() -> list[Path]:
+    """The windows of this user's processes, the newest last; those of dead processes are removed.
+
+    They are in `$XDG_RUNTIME_DIR/llambdao`, where there is such a place, and else in a folder
+    among the temporary files.
+    """
+    found = []
+    for path in (path for folder in _folders() if _is_mine(folder) for path in folder.iterdir()):
+        with suppress(OSError):
+            about = path.lstat()
+            if stat.S_ISSOCK(about.st_mode) and about.st_uid == os.getuid():
+                if _answers(path):
+                    found.append((about.st_mtime_ns, path))
+                elif not _is_alive(path.name):
+                    path.unlink()
+    return [path for _, path in sorted(found)]
+
+
+def _folders() -> list[Path]:
+    """Where windows can be, the best place first."""
+    here = os.environ.get("XDG_RUNTIME_DIR", "")
+    own = [Path(here) / "llambdao"] if here and Path(here).is_dir() else []
+    return [*own, Path(tempfile.gettempdir()) / f"llambdao-{os.getuid()}"]
+
+
+def _is_mine(folder: Path) -> bool:
+    """Is it a folder that nobody else may open?"""
+    try:
+        about = folder.lstat()
+    except OSError:
+        return False
+    mode = about.st_mode
+    return stat.S_ISDIR(mode) and about.st_uid == os.getuid() and not stat.S_IMODE(mode) & 0o077
+
+
+def _answers(path: Path) -> bool:
+    """Does anybody listen at this socket?"""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(0.2)
+        try:
+            caller.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # too busy to answer
+            return True
+        return True
+
+
+def _is_alive(name: str) -> bool:
+    """Does the process live that such a window belongs to?"""
+    try:
+        os.kill(int(name.partition(".")[0]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True

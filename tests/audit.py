@@ -1,0 +1,171 @@
+"""What holds in every simulation, whatever the program, the order and the faults: `audited`.
+
+Every activation and every scheduler that comes into being while a program runs is written down, so
+that what has been lost, forgotten or done twice is found at the end.
+"""
+
+import asyncio
+from collections import Counter
+from functools import wraps
+
+from llambdao import Reason
+from llambdao.kernel import scheduler as kernel
+from llambdao.kernel.activation import OUTSIDE, Activation
+from llambdao.kernel.scheduler import Scheduler
+from llambdao.kernel.waits import OVER, Delegate
+from llambdao.runtime import runtime as driver
+from llambdao.testing import _mailboxes as faulty
+
+NOW = []
+"""The audits under way, the latest last."""
+
+
+class RecordedActivation(Activation):
+    """An activation that is written down."""
+
+    def __post_init__(self):
+        if NOW:
+            NOW[-1].acts.append(self)
+
+
+class RecordedScheduler(Scheduler):
+    """A scheduler that is written down."""
+
+    def __post_init__(self):
+        if NOW:
+            NOW[-1].schedulers.append(self)
+
+
+for module in (kernel, faulty):
+    module.Activation = RecordedActivation
+driver.Scheduler = RecordedScheduler
+
+
+def audited(program):
+    """The same program; when it has ended everything about it must be in order."""
+
+    @wraps(program)
+    async def run(simulation):
+        audit = Audit(simulation)
+        NOW.append(audit)
+        try:
+            await program(simulation)
+        finally:
+            NOW.remove(audit)
+        audit.check()
+
+    return run
+
+
+class Audit:
+    """All that came into being in one simulation, and all that happened."""
+
+    def __init__(self, simulation):
+        self.simulation = simulation
+        self.acts, self.schedulers, self.events = [], [], []
+        simulation.runtime, self.runtime = self.observed, simulation.runtime
+
+    def observed(self, *nodes, observe=(), **options):
+        """A runtime whose events are written down."""
+        return self.runtime(*nodes, observe=[self.events.append, *observe], **options)
+
+    def check(self):
+        """Everything is in order, or an AssertionError says what is not."""
+        self.check_ends()
+        self.check_leftovers()
+        self.check_messages()
+        self.check_order()
+
+    def check_ends(self):
+        """Every conversation has ended once, for a reason that is known."""
+        over = Counter(id(e.conversation) for e in self.events if e.kind == "over")
+        for one in self.schedulers:
+            assert isinstance(one.reason, Reason), f"{one.opening!r} ended for {one.reason!r}"
+            times = over[id(one.opening)]
+            assert times == 1, f"the conversation of {one.opening!r} ended {times} times"
+
+    def check_leftovers(self):
+        """Nothing is under way, waits, holds a node, or is kept for later."""
+        for one in self.schedulers:
+            left = {
+                name: value
+                for name in ("stack", "ready", "told", "roots", "under_way", "settling")
+                if (value := getattr(one, name))
+            }
+            left.pop("stack", None) if all(is_moot(act) for act in left.get("stack", ())) else None
+            assert not left, f"the conversation of {one.opening!r} has left {left}"
+        for runtime in self.simulation.runtimes:
+            assert runtime.conversations == [], "conversations are still open"
+            queue = runtime._queue
+            assert not (queue.ready or queue.cleaning), "somebody could still go on"
+            boxes = [box for box in runtime._mailboxes.boxes.values() if not box.stopped]
+            assert boxes == [], f"mailboxes are left: {[slots(box) for box in boxes]}"
+            assert not any(home is runtime for _, home in driver.TAKEN.values()), "nodes are taken"
+            lanes = getattr(runtime._mailboxes, "lanes", {}), getattr(runtime._mailboxes, "held", {})
+            assert not any(lanes), f"messages are still late: {lanes}"
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        assert tasks == set(), f"tasks are left: {tasks}"
+
+    def check_messages(self):
+        """Each delivery came to one end: handled, failed, a dead letter, or cancelled."""
+        acts = Counter((id(act.node), id(act.message)) for act in self.acts if not is_moot(act))
+        moot = Counter((id(act.node), id(act.message)) for act in self.acts if is_moot(act))
+        begun, ended = Counter(), Counter()
+        for event in self.events:
+            key = (id(event.node), id(event.message))
+            if event.kind == "delivered":
+                begun[key] += 1
+            elif event.kind in ("ended", "failed"):
+                ended[key] += 1
+            elif event.kind == "dead" and not is_told_of_failure(event) and key in acts:
+                ended[key] += 1
+        for act in self.acts:
+            key = (id(act.node), id(act.message))
+            assert act.closed or is_moot(act), f"{act} at {act.message!r} has not ended"
+            assert begun[key] <= acts[key] + moot[key], f"{act} began {begun[key]} times"
+            assert acts[key] <= ended[key] <= acts[key] + moot[key], (
+                f"{acts[key]} deliveries of {act.message!r} to {act.node} came to {ended[key]} ends"
+            )
+
+    def check_order(self):
+        """What one node says to another is begun in the order in which it was said."""
+        if any(fault.kind == "reordered" for fault in self.simulation.faults):
+            return
+        begun = {}
+        for place, event in enumerate(self.events):
+            if event.kind == "delivered":
+                begun.setdefault((id(event.node), id(event.message)), place)
+        last = {}
+        for act in self.acts:
+            if act.fan or type(act.parent) is Delegate or is_stream(act):
+                continue
+            key = (id(act.message.sender), id(act.node))
+            place = begun.get((id(act.node), id(act.message)))
+            if act.message.sender is None or place is None:
+                continue
+            before, other = last.get(key, (-1, None))
+            assert before <= place, f"{act.message!r} to {act.node} came before {other!r}"
+            last[key] = (place, act.message)
+
+
+def is_moot(act):
+    """A member of a relay that had not begun when nobody wanted the relay any longer."""
+    return act.fan and act.talk is None and not act.closed and act.parent.state == OVER
+
+
+def is_stream(act):
+    """Is it the first message of a conversation whose replies are taken one by one?
+
+    Nothing happens before the first is asked for, so it has no place in the order.
+    """
+    return act.parent is None and act.hearer is OUTSIDE
+
+
+def is_told_of_failure(event):
+    """Is it the dead letter of a message whose handler failed? That failed already."""
+    return str(event.detail).startswith("failed:")
+
+
+def slots(box):
+    """What is in a mailbox."""
+    return {name: getattr(box, name) for name in box.__slots__}
