@@ -10,11 +10,14 @@ from functools import wraps
 
 from llambdao import Reason
 from llambdao.kernel import scheduler as kernel
-from llambdao.kernel.activation import OUTSIDE, Activation
+from llambdao.kernel.activation import Activation
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.waits import OVER, Delegate
 from llambdao.runtime import runtime as driver
 from llambdao.testing import _mailboxes as faulty
+
+LETTERS = ("lost", "stopped", "restarted", "mailbox full", "cancelled")
+"""Why what was cancelled, or never begun, is a dead letter; what failed is one too."""
 
 NOW = []
 """The audits under way, the latest last."""
@@ -101,26 +104,28 @@ class Audit:
             boxes = [box for box in runtime._mailboxes.boxes.values() if not box.stopped]
             assert boxes == [], f"mailboxes are left: {[slots(box) for box in boxes]}"
             assert not any(home is runtime for _, home in driver.TAKEN.values()), "nodes are taken"
-            lanes = getattr(runtime._mailboxes, "lanes", {}), getattr(runtime._mailboxes, "held", {})
-            assert not any(lanes), f"messages are still late: {lanes}"
+            held = getattr(runtime._mailboxes, "held", {}).values()
+            late = [act for _, act, _ in held if not (act.closed or is_moot(act))]
+            assert late == [], f"messages are still late: {late}"
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         assert tasks == set(), f"tasks are left: {tasks}"
 
     def check_messages(self):
         """Each delivery came to one end: handled, failed, a dead letter, or cancelled."""
-        acts = Counter((id(act.node), id(act.message)) for act in self.acts if not is_moot(act))
-        moot = Counter((id(act.node), id(act.message)) for act in self.acts if is_moot(act))
-        begun, ended = Counter(), Counter()
-        for event in self.events:
-            key = (id(event.node), id(event.message))
-            if event.kind == "delivered":
-                begun[key] += 1
-            elif event.kind in ("ended", "failed"):
-                ended[key] += 1
-            elif event.kind == "dead" and not is_told_of_failure(event) and key in acts:
-                ended[key] += 1
+        acts, moot = Counter(), Counter()
         for act in self.acts:
-            key = (id(act.node), id(act.message))
+            (moot if is_moot(act) else acts)[key_of(act)] += 1
+        kinds = ("delivered", "ended", "failed", "cancelled", "dead")
+        seen = {kind: Counter() for kind in kinds}
+        for event in self.events:
+            is_cancelled = event.kind == "ended" and event.detail == "cancelled"
+            kind = "cancelled" if is_cancelled else event.kind
+            if kind in seen and (kind != "dead" or event.detail in LETTERS):
+                seen[kind][key_of(event)] += 1
+        begun = seen["delivered"]
+        ended = seen["ended"] + seen["failed"] + (seen["cancelled"] | seen["dead"])
+        for act in self.acts:
+            key = key_of(act)
             assert act.closed or is_moot(act), f"{act} at {act.message!r} has not ended"
             assert begun[key] <= acts[key] + moot[key], f"{act} began {begun[key]} times"
             assert acts[key] <= ended[key] <= acts[key] + moot[key], (
@@ -134,36 +139,32 @@ class Audit:
         begun = {}
         for place, event in enumerate(self.events):
             if event.kind == "delivered":
-                begun.setdefault((id(event.node), id(event.message)), place)
-        last = {}
+                begun.setdefault(key_of(event), place)
+        last, known = {}, set()
         for act in self.acts:
-            if act.fan or type(act.parent) is Delegate or is_stream(act):
+            said, place = act.message, begun.get(key_of(act))
+            if act.fan or type(act.parent) is Delegate or said.sender is None or place is None:
                 continue
-            key = (id(act.message.sender), id(act.node))
-            place = begun.get((id(act.node), id(act.message)))
-            if act.message.sender is None or place is None:
+            if key_of(act) in known:  # it was duplicated
                 continue
-            before, other = last.get(key, (-1, None))
-            assert before <= place, f"{act.message!r} to {act.node} came before {other!r}"
-            last[key] = (place, act.message)
+            known.add(key_of(act))
+            keys = [(said.ink.salt, id(said.sender), id(act.node))]
+            if act.parent is None and act.hearer is None:  # what is told: in all conversations
+                keys.append((id(said.sender), id(act.node)))
+            for key in keys:
+                before, other = last.get(key, (-1, None))
+                assert before <= place, f"{said!r} to {act.node} came before {other!r}"
+                last[key] = (place, said)
+
+
+def key_of(thing):
+    """What an activation and its events have in common."""
+    return id(thing.node), id(thing.message)
 
 
 def is_moot(act):
     """A member of a relay that had not begun when nobody wanted the relay any longer."""
     return act.fan and act.talk is None and not act.closed and act.parent.state == OVER
-
-
-def is_stream(act):
-    """Is it the first message of a conversation whose replies are taken one by one?
-
-    Nothing happens before the first is asked for, so it has no place in the order.
-    """
-    return act.parent is None and act.hearer is OUTSIDE
-
-
-def is_told_of_failure(event):
-    """Is it the dead letter of a message whose handler failed? That failed already."""
-    return str(event.detail).startswith("failed:")
 
 
 def slots(box):

@@ -69,10 +69,12 @@ class Worker(Node):
     async def inform(self, message):
         self.inside += 1
         assert self.inside == 1, "two handlers of one node at once"
-        if self.seconds:
-            await asyncio.sleep(self.seconds)
-        self.heard.append((str(message.sender), message.content))
-        self.inside -= 1
+        try:
+            if self.seconds:
+                await asyncio.sleep(self.seconds)
+            self.heard.append((str(message.sender), message.content))
+        finally:
+            self.inside -= 1
 
     async def query(self, message):
         assert self.inside == 0, "two handlers of one node at once"
@@ -184,8 +186,8 @@ async def crowd(simulation, mailbox):
         await asyncio.sleep(60)
         heard = [words for _, words in worker.heard]
         dead = [letter.message.content for letter in runtime.dead_letters]
-    assert most <= mailbox.size, f"{most} messages in a mailbox of {mailbox.size}"
     if is_well(simulation):
+        assert most <= mailbox.size, f"{most} messages in a mailbox of {mailbox.size}"
         assert heard == sorted(heard), heard
     return heard, dead, refused
 
@@ -394,8 +396,7 @@ async def what_was_told_dies_with_its_conversation(simulation):
     gossip = Gossip(friends=friends)
     async with simulation.runtime(gossip, *friends) as runtime:
         conversation = runtime.send(gossip, "psst")
-        async for _ in conversation:
-            break
+        await tried(anext(conversation, None))
         await conversation.aclose()
         reason = conversation.reason
         heard = [friend.heard for friend in friends]

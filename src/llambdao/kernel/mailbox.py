@@ -177,6 +177,8 @@ class Mailboxes:
         Returns `FULL` if there is no room and the sender is to wait for it.
         """
         box, room = self.box(act.node), self._room(act.node)
+        if box.stopped is not None:
+            return box.stopped()
         outcome = None
         if box.is_full(room.size):
             if room.when_full == "wait":
@@ -196,7 +198,7 @@ class Mailboxes:
         return outcome
 
     def wait_for_room(self, act: Any, grant: Callable[[], None]) -> None:
-        """Call `grant` when there is room for this message, which has arrived although there was none."""
+        """Call `grant` when there is room for this message, which arrived although there was none."""
         box = self.box(act.node)
         box.pending[id(act)] = grant
         box.room.append(id(act))

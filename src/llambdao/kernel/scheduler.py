@@ -224,14 +224,17 @@ class Scheduler(Struct, eq=False):
         if self.reason is None:
             self.reason, self.detail = reason, detail
         errors: list[BaseException] = []
-        for act in reversed(self.everybody()):
+        acts = self.everybody()
+        unbegun = [a for a in acts if a.talk is None and a.parent is None and a.hearer is None]
+        unbegun = [*(a for a in unbegun if a is not self.turn), *self.told]
+        unbegun = [a for a in unbegun if not a.closed]
+        for act in reversed(acts):
             self.shut(act, errors)
-        for act in self.told:
-            if not act.closed:
-                act.closed = True
-                if self.home is not None:
-                    self.mailboxes.forget(act)
-                self.bury(act.message, "cancelled", act.node)
+        for act in sorted(unbegun, key=_number):
+            act.closed = True
+            if self.home is not None:
+                self.mailboxes.forget(act)
+            self.bury(act.message, "cancelled", act.node)
         self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
@@ -677,6 +680,8 @@ class Scheduler(Struct, eq=False):
             return kept.popleft()
         self.expected = self.expected or {}
         self.expected.setdefault(wait.key, deque()).append(wait)
+        if self.home is not None:
+            self.home.expects(wait.key)
         return WAITING
 
     def abandon(self, wait: Any) -> None:
@@ -715,8 +720,6 @@ class Scheduler(Struct, eq=False):
                     ending = one.talk.close()
                 except Exception as error:
                     failed.append(error)
-            elif one.parent is None and one.hearer is None and one is not self.turn:
-                self.bury(one.message, "cancelled", one.node)
             if one.deep:
                 self.chains.forget(one)
             if one.busy:
@@ -952,10 +955,16 @@ class Scheduler(Struct, eq=False):
 
     def _chosen(self, choose: Callable[[int], int]) -> Activation:
         """Any of those who could go on; what one node told another stays in order."""
+        some: list[Activation] = []
         firsts: dict[tuple[int, int], Activation] = {}
-        for act in self.told:
-            firsts.setdefault((id(act.message.sender), id(act.node)), act)
-        some: list[Activation] = [*reversed(self.stack), *self.ready, *firsts.values()]
+        for act in (*reversed(self.stack), *self.ready, *self.told):
+            if act.talk is not None:
+                some.append(act)
+                continue
+            key = (id(act.message.sender), id(act.node))
+            if _number(act) < _number(firsts.setdefault(key, act)):
+                firsts[key] = act
+        some += firsts.values()
         chosen = some[choose(len(some))]
         for queue in (self.stack, self.ready):
             if chosen in queue:
@@ -1041,6 +1050,12 @@ class Scheduler(Struct, eq=False):
     def release(self, act: Activation) -> None:
         """Let others in at the node of a task that waits."""
         self.mailboxes.release(act)
+
+
+def _number(act: Activation) -> int:
+    """The place of its message among all of its conversation."""
+    number: int = act.message.number
+    return number
 
 
 def ending(error: BaseException) -> tuple[Reason, str]:

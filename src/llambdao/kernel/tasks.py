@@ -49,9 +49,11 @@ class Awaited:
 
     def settle(self, scheduler: Scheduler, value: Any, error: BaseException | None) -> None:
         """The handler goes on at its next turn."""
-        self.talk.forget(self.wait)
-        self.talk.settled.append((self.future, value, error))
-        scheduler.stack.append(self.talk.act)
+        talk = self.talk
+        talk.forget(self.wait)
+        if not talk.settled:  # else it has a turn before it already
+            scheduler.stack.append(talk.act)
+        talk.settled.append((self.future, value, error))
 
 
 class Talk:
@@ -72,7 +74,7 @@ class Talk:
         self.task: asyncio.Task[None] | None = None
         self.level = IDLE
         self.turn = 0
-        self.is_blocked = False
+        self.is_blocked = self.has_begun = False
 
     # -- the scheduler's side ------------------------------------------------------------------
 
@@ -102,6 +104,9 @@ class Talk:
         if self.task is not None:
             if not self.task.done():
                 self.task.cancel()
+                if not self.has_begun:  # it never will, nor tell us
+                    self.set_level(IDLE)
+                    self.source.close() if self.kind != ASYNC_GENERATOR else None
                 self.tasks.let_end(self.task)
             return None if self.task.done() else self.task
         if hasattr(self.source, "close"):
@@ -225,6 +230,7 @@ class Talk:
 
     async def run(self) -> None:
         """The task: drive the handler and hand over what it says."""
+        self.has_begun = True
         IN_TASK.set(self)
         result: Any = None
         failure: BaseException | None = None
@@ -244,8 +250,10 @@ class Talk:
         if not self.act.closed:
             self.over = (result, failure)
             self.news(speaks=True)
-        elif failure is not None:
-            self.scheduler.cleanup_failed(failure)
+        else:
+            if failure is not None:
+                self.scheduler.cleanup_failed(failure)
+            self.tasks.progress()
 
     async def speak(self) -> None:
         """Drive an async generator: what it yields is said, what came of it is sent back."""
@@ -308,7 +316,7 @@ class Tasks:
 
     def __init__(self, scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
         self.scheduler, self.loop = scheduler, loop
-        self.running: set[asyncio.Task[Any]] = set()
+        self.running: dict[asyncio.Task[Any], None] = {}
         self.changed: asyncio.Future[None] | None = None
 
     def talk(self, act: Activation, source: Any, kind: int) -> Talk:
@@ -318,9 +326,12 @@ class Tasks:
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of its own, in a context of its own."""
         task = self.loop.create_task(coroutine, context=copy_context())
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        self._started(task)
         return task
+
+    def _started(self, task: asyncio.Task[Any]) -> None:
+        self.running[task] = None
+        task.add_done_callback(self.running.pop)
 
     def call(self, wait: Any, coroutine: Any) -> None:
         """Do a call that takes time."""

@@ -2,6 +2,7 @@
 
 from llambdao.kernel.errors import BudgetReached, MailboxFull, Restarted, Stopped
 from llambdao.kernel.mailbox import Mailbox
+from llambdao.runtime.blocking import blocking
 from llambdao.runtime.budget import Budget, reserve
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
@@ -28,6 +29,7 @@ __all__ = [
     "Script",
     "Stopped",
     "Supervisor",
+    "blocking",
     "every",
     "reserve",
 ]

@@ -163,6 +163,10 @@ class Conversation(run.Conversation):
         """Does it wait for who hears it?"""
         return bool(self._unread or self._taken)
 
+    def expects(self, key: str) -> None:
+        """One of its handlers waits for news."""
+        self._runtime._expecting.setdefault(key, {})[id(self)] = self
+
     def supervise(self, act: Activation, error: BaseException) -> bool:
         """A handler failed: is that settled by its supervisor? Not if somebody waits for it."""
         return self._runtime._supervisors.failed(self, act, error)  # type: ignore[no-any-return]
@@ -175,11 +179,16 @@ class Conversation(run.Conversation):
         """Its first message was not taken by the node."""
         if self._scheduler.root.hearer is OUTSIDE:
             self.fail(error)
+        else:
+            self.error = error
 
     def drop(self, act: Activation, error: Exception, reason: str) -> None:
         """Cancel one who is at work here: who waits for it gets this error."""
         scheduler = self._scheduler
-        scheduler.cancel(act)
+        failed: list[BaseException] = []
+        scheduler.cancel(act, failed)
+        for failure in failed:
+            self._runtime._loop.call_soon(scheduler.cleanup_failed, failure)
         scheduler.refuse(act, error, reason)
 
     # -- how its runtime drives it -------------------------------------------------------------
@@ -393,6 +402,8 @@ class Conversation(run.Conversation):
         if self._since is not None:
             self._charge(self._runtime.clock.now())
         self._runtime._queue.ended(self)
+        for key in scheduler.expected or ():
+            self._runtime._expects_no_more(self, key)
         if scheduler.host is not None and scheduler.host.running:
             self._cleaning = self._runtime._queue.clean(self._clean())
         else:
@@ -446,6 +457,5 @@ class HomeTasks(Tasks):
         if (context := self.home._context) is None:  # drained on the stack of who opened it
             context = self.home._context = copy_context()
         task = self.loop.create_task(coroutine, context=context.copy())
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        self._started(task)
         return task

@@ -57,6 +57,10 @@ class DeadLetters(Node):
             raise Misused(f"expected `again ID` or `again all`, but got {message.content!r:.80}")
         some = [one for one in self.kept if which == "all" or one.message.id.startswith(which)]
         some = [one for one in some if one.node is not None]
+        if which != "all" and len(some) > 1:
+            ids = ", ".join(letter.message.id for letter in some[:5])
+            yield f"{len(some)} dead letters begin with {which!r}: {ids}; none was sent again"
+            return
         if not some:
             yield f"no dead letter {which!r} that could be sent again"
         for letter in some:

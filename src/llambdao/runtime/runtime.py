@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -27,6 +28,7 @@ from llambdao.runtime.schedule import Schedule, Schedules
 from llambdao.runtime.script import Script
 from llambdao.runtime.signals import Signals
 from llambdao.runtime.supervisor import Supervisor, Supervisors, family
+from llambdao.runtime.watchdog import Watchdog
 
 __all__ = ["Runtime"]
 
@@ -64,6 +66,8 @@ class Runtime:
       question that reaches the outside; `clock`: where the time comes from.
     * `watchdog`: a handler that blocks the event loop for so many seconds is named in a warning
       and a `stalled` event; None: nobody watches.
+    * `top`: may `llambdao top` look in? Unless given, if the environment has LLAMBDAO_TOP=1 and
+      time is real.
 
     Leaving the block handles what is queued, then cancels what still waits.
 
@@ -90,10 +94,12 @@ class Runtime:
         observe: Callable[[Event], None] | Iterable[Callable[[Event], None]] = (),
         answer: Callable[[Message], Any] | None = None,
         watchdog: float | None = 1.0,
+        top: bool | None = None,
     ) -> None:
         self.clock, self.limits, self.budget, self.answer = clock, limits, budget, answer
-        self.watchdog = watchdog
+        self.watchdog, self.top = watchdog, top
         self.nodes: list[Node] = []
+        self._roots: set[int] = set()
         self.dead_letters = DeadLetters()
         self._mailbox = mailbox or Mailbox()
         self._rooms: dict[int, Mailbox] = {}
@@ -103,14 +109,19 @@ class Runtime:
         self._queue = RunQueue()
         self._timers = Timers(clock, self._queue)
         self._schedules = Schedules(self)
+        self._watchdog = None if watchdog is None else Watchdog(self, watchdog)
         self._pauses: deque[Any] = deque()
+        self._expecting: dict[str, dict[int, Conversation]] = {}
         self._purse = None if budget is None else budget.purse(chunk=4096)
         self._is_timed = budget is not None and budget.limit.seconds is not None
         self._loop: Any = None
+        self._stopping: asyncio.Task[None] | None = None
         self._watchers: list[asyncio.Event] = []
         self._signals: Signals | None = None
         self._graceful: asyncio.Task[None] | None = None
         self._state = "new"
+        self._since = 0
+        self._window: Any = None
         self._crashed_with: BaseException | None = None
         self._owner: asyncio.Task[Any] | None = None
         for node in nodes:
@@ -135,8 +146,6 @@ class Runtime:
             if task is not None:
                 task.uncancel()
         await self.stop(deadline=10.0 if kind is None else 0.0)
-        if self._crashed_with is not None:
-            raise self._crashed_with
 
     def __enter__(self) -> Script:
         """For scripts: a runtime on an event loop in a thread of its own, whose methods wait."""
@@ -173,10 +182,14 @@ class Runtime:
         if self._state != "new":
             raise Misused("a runtime lives once; make another")
         self._loop = self._timers.loop = self._queue.loop = asyncio.get_running_loop()
+        self._since = self.clock.now()
+        self._open_window()
         self._state = "running"
         for node in self.nodes:
             self._claim(node)
         self._schedules.start(one for node in [*self.nodes] for one in family(node))
+        if self._watchdog is not None:
+            self._watchdog.start(self._loop)
 
     def spawn(
         self,
@@ -216,6 +229,14 @@ class Runtime:
                 self._supervisors.stop(one, "by the program")
             await self._queue.cleaned()
             return
+        if self._stopping is not None:
+            await self._stopping
+        await self._stop(deadline)
+        if self._crashed_with is not None:
+            error, self._crashed_with = self._crashed_with, None
+            raise error
+
+    async def _stop(self, deadline: float) -> None:
         if self._state == "new":
             self._state = "stopped"
         if self._state == "stopped":
@@ -231,8 +252,19 @@ class Runtime:
         for conversation in self._queue.conversations:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._queue.cleaned()
+        window, self._window = self._window, None
+        if window is not None:
+            await window.close()
         self._state = "stopped"
         self._release()
+
+    def _open_window(self) -> None:
+        """Let `llambdao top` look in, if that is wanted."""
+        is_asked = self._timers.is_real and os.environ.get("LLAMBDAO_TOP", "") not in ("", "0")
+        if self.top or (self.top is None and is_asked):
+            from llambdao.runtime.window import Window
+
+            self._window = Window(self)
 
     def _release(self) -> None:
         """Let go of everything: timers, signals, money, watchers, nodes."""
@@ -247,6 +279,8 @@ class Runtime:
             for member in family(one):
                 if TAKEN.get(id(member), (None, None))[1] is self:
                     del TAKEN[id(member)]
+        if self._watchdog is not None:
+            self._watchdog.stop()
 
     async def settle(self) -> None:
         """Wait until everything that can run has run.
@@ -307,7 +341,11 @@ class Runtime:
         """
         self._check(node)
         conversation = self._conversation(node, message, options, None)
-        await self._accept(conversation)
+        try:
+            await self._accept(conversation)
+        except BaseException:
+            conversation.end(Reason.CANCELLED)
+            raise
         return conversation
 
     async def watch(self, node: Node | None = None) -> AsyncGenerator[Event, None]:
@@ -338,9 +376,11 @@ class Runtime:
 
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
-        for conversation in self._queue.conversations:
+        for conversation in self._expecting.pop(key, {}).values():
             if (conversation._scheduler.expected or {}).get(key):
                 conversation.news(key, value)
+                if conversation._scheduler.expected[key]:
+                    conversation.expects(key)
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -464,7 +504,7 @@ class Runtime:
         error = self._mailboxes.arrive(conversation._scheduler, conversation._scheduler.root)
         if error is not None and error is not FULL:
             conversation.end(Reason.FAILED, repr(error))
-            if room.when_full == "raise":
+            if room.when_full == "raise" or isinstance(error, Stopped):
                 raise error
         conversation.lives_on()
         conversation.wake()
@@ -489,22 +529,36 @@ class Runtime:
             except Exception as error:  # noqa: BLE001  # an observer harms nobody else
                 warnings.warn(f"observer {observer} failed: {error!r}", RuntimeWarning, 2)
 
+    def _expects_no_more(self, conversation: Conversation, key: str) -> None:
+        if (waiting := self._expecting.get(key)) is not None:
+            waiting.pop(id(conversation), None)
+            if not waiting:
+                del self._expecting[key]
+
     def _crash(self, error: BaseException) -> None:
         """Nobody knew what to do about an error: the block around the runtime is left with it."""
         if self._crashed_with is None:
             self._crashed_with = error
             if self._owner is not None:
                 self._loop.call_soon(self._owner.cancel)
+            else:
+                self._stopping = self._loop.create_task(self._stop(deadline=0.0))
 
     # -- who lives here ------------------------------------------------------------------------
 
     def _join(self, node: Node) -> None:
         if not isinstance(node, Node):
             raise NotANode(f"expected nodes to run, but got {node!r:.80}")
-        if any(one is node for one in self.nodes):
+        if id(node) in self._roots:
             return
+        self._roots.add(id(node))
         self.nodes.append(node)
         self._supervisors.add(node)
+
+    def _resident(self, number: int) -> Node | None:
+        """The node with this `id()`, if it lives here."""
+        node, runtime = TAKEN.get(number, (None, None))
+        return node if runtime is self else None
 
     def _claim(self, node: Node) -> None:
         for one in family(node):

@@ -1,26 +1,20 @@
-"""`status`: a runtime at a glance, and the window through which other processes see it."""
+"""`status`: a runtime at a glance, as plain data."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import stat
 import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush, nlargest, nsmallest
-from itertools import count, islice, zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from msgspec import DecodeError, Meta, Struct
-from msgspec.json import decode, encode
+from msgspec import Struct
 
-from llambdao.kernel.errors import Misused
 from llambdao.kernel.events import Event
 from llambdao.kernel.node import Node
 from llambdao.kernel.waits import Sleep, Tell
@@ -30,17 +24,7 @@ if TYPE_CHECKING:
     from llambdao.runtime.conversation import Conversation
     from llambdao.runtime.runtime import Runtime
 
-__all__ = [
-    "ConversationStatus",
-    "LetterStatus",
-    "NodeStatus",
-    "Request",
-    "Status",
-    "Tally",
-    "Window",
-    "status",
-    "windows",
-]
+__all__ = ["ConversationStatus", "LetterStatus", "NodeStatus", "Status", "Tally", "status"]
 
 LOOK = 20_000
 """How many of a kind (mailboxes, conversations, counted nodes) are looked at, at most."""
@@ -51,8 +35,8 @@ WALK = 1000
 SHOWN, LETTERS, SCOPES = 3, 5, 20
 """How many waits of a conversation, dead letters and budgets are told, at most."""
 
-BEATS, BEAT = 10, 0.1
-"""The lag is the worst of so many beats of the event loop, which are so many seconds apart."""
+BEATS = 10
+"""The lag is that of the worst of so many beats of the event loop."""
 
 
 # -- what is told ------------------------------------------------------------------------------
@@ -172,16 +156,17 @@ def status(
     ("Bob: the news expected for 'a signature'",)
     """
     now = runtime.clock.now()
-    oldest = nsmallest(max(1, conversations), islice(runtime._queue.open, LOOK), key=_said_at)
+    everybody = runtime.conversations
+    oldest = nsmallest(max(1, conversations), islice(everybody, LOOK), key=_said_at)
     letters = [*runtime.dead_letters]
     return Status(
         name=_program(),
         pid=os.getpid(),
         uptime=_seconds(now - runtime._since),
         state=runtime._state,
-        open=len(runtime._queue.open),
+        open=len(everybody),
         oldest=_seconds(now - _said_at(oldest[0])) if oldest else None,
-        residents=len(runtime._supervisors.owners),
+        residents=len(runtime._supervisors.births),
         nodes=_nodes(runtime, tally, nodes),
         conversations=tuple(_conversation(one, now) for one in oldest[:conversations]),
         due=_next_due(runtime._timers.heap, now),
@@ -239,7 +224,7 @@ def _wait(conversation: Conversation, act: Any, wait: Any) -> str:
         what = f"room for {_text(wait, 100)}"
     elif wait is not None:
         what = wait
-    elif act.running or act.busy:
+    elif act.running:
         what = f"what it awaits{_place(act.talk)}"
     elif conversation._is_queued:
         what = "nothing, it goes on"
@@ -275,7 +260,9 @@ def _nodes(runtime: Runtime, tally: Tally | None, most: int) -> tuple[NodeStatus
     boxes, counts = runtime._mailboxes.boxes, {} if tally is None else tally.nodes
     full = nlargest(most, islice(boxes.items(), LOOK), key=lambda item: _weight(item[1]))
     handled = nlargest(most, counts.values(), key=lambda one: (one.handled, one.handlers))
-    failed = nlargest(most, (one for one in counts.values() if one.failed), key=lambda one: one.failed)
+    failed = nlargest(
+        most, (one for one in counts.values() if one.failed), key=lambda one: one.failed
+    )
     chosen: dict[int, Node] = {}
     waiting = (_owner(runtime, counts, *item) for item in full)
     ranks = waiting, (one.node for one in handled), (one.node for one in failed)
@@ -422,7 +409,7 @@ class Tally(Observer):
     def __init__(self, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self.now, self.since = now, now()
         self.nodes: dict[int, Count] = {}
-        self.opened = self.over_ = self.messages = 0
+        self.opened = self.closed = self.messages = 0
         self.lags: deque[float] = deque(maxlen=BEATS)
         self._handlings = Handlings()
 
@@ -431,13 +418,13 @@ class Tally(Observer):
         return {
             "counted": _seconds(self.now() - self.since),
             "opened": self.opened,
-            "ended": self.over_,
+            "ended": self.closed,
             "messages": self.messages,
             "lag": round(max(self.lags), 6) if self.lags else None,
         }
 
     async def adopt(self, conversations: Iterable[Conversation]) -> None:
-        """Count what is under way already, too: some at a time, others have their turn meanwhile."""
+        """Count what is under way already, too: a part at a time, between the turns of others."""
         steps = 0
         for conversation in conversations:
             if not conversation.is_over:
@@ -453,7 +440,9 @@ class Tally(Observer):
             key = id(act.node), id(act.message)
             if key in mine or self._handlings.find(act.node, act.message) is None:
                 mine.add(key)
-                self._begin(Event("delivered", act.node, act.message, None, scheduler.opening), None)
+                self._begin(
+                    Event("delivered", act.node, act.message, None, scheduler.opening), None
+                )
         return len(acts)
 
     def said(self, event: Event) -> None:
@@ -471,7 +460,7 @@ class Tally(Observer):
             count.failed += 1
 
     def over(self, event: Event) -> None:
-        self.over_ += 1
+        self.closed += 1
         if (conversation := self._handlings.over(event)) is not None:
             for handling in conversation.handlings.values():
                 handling.value[0].handlers -= 1
@@ -500,209 +489,3 @@ class Tally(Observer):
                 self.nodes = {id(one.node): one for one in busy}
             found = self.nodes[id(node)] = Count(node)
         return found
-
-
-# -- how others see it -------------------------------------------------------------------------
-
-
-class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """All that can be asked through a window: a status, every so many seconds."""
-
-    every: Annotated[float, Meta(ge=0.1, le=3600)]
-
-
-class Window:
-    """A Unix socket through which other processes of the same user see how a runtime is doing.
-
-    Who sends a line such as `{"every": 1.0}` gets a `Status` at once, and then every so many
-    seconds: lines of JSON. Nothing else can be asked; who tries is hung up on. Nothing is counted
-    before somebody looks, nor after the last one has left.
-
-    Its name is that of the process, with a number behind it if there are several: `4711`, `4711.2`.
-    Where nobody can have a socket, or its folder belongs to others, it raises `Misused`.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime, self.pid = runtime, os.getpid()
-        self.tally: Tally | None = None
-        self._viewers: set[asyncio.Task[Any]] = set()
-        self._looking = 0
-        self._is_shut = False
-        self._loop = asyncio.get_running_loop()
-        listening = _listen()
-        self.path = Path(listening.getsockname())
-        self._server = self._loop.create_task(
-            asyncio.start_unix_server(self._serve, sock=listening, limit=1024)
-        )
-
-    async def close(self) -> None:
-        """Take it away; those who look see the end."""
-        self._is_shut = True
-        if os.getpid() == self.pid:
-            self.path.unlink(missing_ok=True)
-        (await self._server).close()
-        for viewer in self._viewers:
-            viewer.cancel()
-        if self._viewers:
-            await asyncio.wait([*self._viewers])
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Somebody has come."""
-        task: Any = asyncio.current_task()
-        self._viewers.add(task)
-        try:
-            every = await _asked(reader)
-            if every is not None and not self._is_shut:
-                await self._show(every, reader, writer)
-        except ConnectionError:
-            pass  # gone
-        finally:
-            self._viewers.discard(task)
-            writer.close()
-
-    async def _show(
-        self, every: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        with self._counting() as tally:
-            leaves = asyncio.ensure_future(_leaves(reader))
-            try:
-                await tally.adopt(self.runtime.conversations)
-                while not leaves.done():
-                    writer.write(encode(status(self.runtime, tally)) + b"\n")
-                    await writer.drain()
-                    await asyncio.wait([leaves], timeout=every)
-            finally:
-                leaves.cancel()
-
-    @contextmanager
-    def _counting(self) -> Generator[Tally, None, None]:
-        """Inside it, it is counted what happens."""
-        if self.tally is None:
-            self.tally = Tally()
-            self.runtime._observers.append(self.tally)
-            self._beat(self.tally, self._loop.time())
-        tally = self.tally
-        self._looking += 1
-        try:
-            yield tally
-        finally:
-            self._looking -= 1
-            if not self._looking:
-                self.runtime._observers.remove(tally)
-                self.tally = None
-
-    def _beat(self, tally: Tally, due: float) -> None:
-        """Note how late the event loop is, from now on."""
-        if self.tally is tally:
-            now = self._loop.time()
-            tally.lags.append(max(0.0, now - due))
-            self._loop.call_at(now + BEAT, self._beat, tally, now + BEAT)
-
-
-async def _asked(reader: asyncio.StreamReader) -> float | None:
-    """Every how many seconds a viewer wants to see something; None if it asks for anything else."""
-    try:
-        async with asyncio.timeout(10):
-            return decode(await reader.readline(), type=Request).every
-    except (TimeoutError, ValueError, DecodeError):
-        return None
-
-
-async def _leaves(reader: asyncio.StreamReader) -> None:
-    """Wait until a viewer has left, or says something more, which is none of its business."""
-    with suppress(ConnectionError):
-        await reader.read(1)
-
-
-def _listen() -> socket.socket:
-    """A socket that listens, in a folder that nobody else may open."""
-    if not hasattr(socket, "AF_UNIX"):
-        raise Misused("Runtime(top=True) needs Unix sockets, which this system does not have")
-    folder = _folders()[0]
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if not _is_mine(folder):
-            raise Misused(
-                f"{folder} is no folder that only you can open; llambdao top keeps its sockets"
-                " there: take it away, or set XDG_RUNTIME_DIR to another place"
-            )
-        listening = socket.socket(socket.AF_UNIX)
-        path = _free_name(folder)
-        listening.bind(str(path))
-        path.chmod(0o600)
-        listening.listen()
-    except OSError as error:
-        raise Misused(
-            f"Runtime(top=True) could not make a socket in {folder} ({error}); another place can be"
-            " given as XDG_RUNTIME_DIR"
-        ) from error
-    return listening
-
-
-def _free_name(folder: Path) -> Path:
-    """The name of this process, with a number if another runtime in it has that already."""
-    for number in count(1):
-        path = folder / (str(os.getpid()) if number == 1 else f"{os.getpid()}.{number}")
-        if not _answers(path):
-            path.unlink(missing_ok=True)
-            break
-    return path
-
-
-def windows() -> list[Path]:
-    """The windows of this user's processes, the newest last; those of dead processes are removed.
-
-    They are in `$XDG_RUNTIME_DIR/llambdao`, where there is such a place, and else in a folder
-    among the temporary files.
-    """
-    found = []
-    for path in (path for folder in _folders() if _is_mine(folder) for path in folder.iterdir()):
-        with suppress(OSError):
-            about = path.lstat()
-            if stat.S_ISSOCK(about.st_mode) and about.st_uid == os.getuid():
-                if _answers(path):
-                    found.append((about.st_mtime_ns, path))
-                elif not _is_alive(path.name):
-                    path.unlink()
-    return [path for _, path in sorted(found)]
-
-
-def _folders() -> list[Path]:
-    """Where windows can be, the best place first."""
-    here = os.environ.get("XDG_RUNTIME_DIR", "")
-    own = [Path(here) / "llambdao"] if here and Path(here).is_dir() else []
-    return [*own, Path(tempfile.gettempdir()) / f"llambdao-{os.getuid()}"]
-
-
-def _is_mine(folder: Path) -> bool:
-    """Is it a folder that nobody else may open?"""
-    try:
-        about = folder.lstat()
-    except OSError:
-        return False
-    mode = about.st_mode
-    return stat.S_ISDIR(mode) and about.st_uid == os.getuid() and not stat.S_IMODE(mode) & 0o077
-
-
-def _answers(path: Path) -> bool:
-    """Does anybody listen at this socket?"""
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(0.2)
-        try:
-            caller.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # too busy to answer
-            return True
-        return True
-
-
-def _is_alive(name: str) -> bool:
-    """Does the process live that such a window belongs to?"""
-    try:
-        os.kill(int(name.partition(".")[0]), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        return True
-    return True

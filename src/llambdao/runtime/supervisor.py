@@ -48,6 +48,11 @@ class Supervisor(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             raise Misused(f"a supervisor will {' or '.join(STRATEGIES)}, not {self.strategy!r:.80}")
+        if self.most < 0 or self.seconds <= 0:
+            raise Misused(
+                f"a supervisor allows 0 restarts or more within some seconds,"
+                f" not {self.most} within {self.seconds}"
+            )
         if self.scope not in SCOPES:
             raise Misused(f"a scope is {' or '.join(SCOPES)}, not {self.scope!r:.80}")
 
@@ -85,6 +90,9 @@ class Supervisors:
 
     def of(self, node: Node) -> tuple[Supervisor, int]:
         """The supervisor of a node: its own, that of the network around it, or the runtime's."""
+        if id(node) not in self.owners:  # it has joined a network meanwhile
+            for one in self.runtime.nodes:
+                self.add(one)
         if not members(node) and id(node) in self.given:
             return self.given[id(node)], id(node)
         owner = self.owners.get(id(node))
