@@ -396,8 +396,9 @@ async def test_closing_while_somebody_waits_for_the_next_reply():
 
 
 @on_a_loop
-async def test_a_handler_that_refuses_to_be_cancelled_cannot_stop_it():
+async def test_a_handler_that_refuses_to_be_cancelled_cannot_stop_it(monkeypatch):
     """Rule 11: one that swallows the cancellation and goes on ends all the same."""
+    monkeypatch.setattr("llambdao.kernel.tasks.GRACE", 0.01)
 
     class Stubborn(Node):
         async def chat(self, message):

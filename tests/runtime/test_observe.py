@@ -189,8 +189,8 @@ def test_a_line_has_what_was_said_only_if_that_is_wished(kept):
         "DEBUG Ann heard 'secret' (chat) from someone",
         "DEBUG Ann said 'secret' (chat) to Bob",
         "DEBUG Ann said 'one' (chat)",
-        "DEBUG Ann was cancelled at 'secret' (chat)",
         "WARNING nobody handled 'secret' (chat) from Ann: cancelled",
+        "DEBUG Ann was cancelled at 'secret' (chat)",
         "DEBUG the conversation is over: stopped",
     ]
 

@@ -1,4 +1,4 @@
-"""The command line: `llambdao demo`, `run`, `chat` and `graph`."""
+"""The command line: `llambdao demo`, `run`, `chat`, `graph` and `top`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,19 @@ def parser() -> argparse.ArgumentParser:
     )
     _traceback(graph)
     graph.set_defaults(act=_graph)
+    top = commands.add_parser(
+        "top", help="look at a program that is running, live",
+        description="Show the nodes, conversations and costs of a running program. It lets itself"
+        " be seen if its environment has LLAMBDAO_TOP=1, or with Runtime(top=True).",
+    )  # fmt: skip
+    top.add_argument("pid", metavar="PID", nargs="?", help="which one; unless given: the only one")
+    top.add_argument("--once", action="store_true", help="print one table and end")
+    top.add_argument("--json", action="store_true", help="print all as lines of JSON")
+    top.add_argument(
+        "--every", metavar="SECONDS", type=_seconds, default=1.0, help="how often; unless given: 1"
+    )
+    _traceback(top)
+    top.set_defaults(act=_top)
     return main
 
 
@@ -119,6 +132,16 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0.1 to 3600, not {text!r}")
+    return seconds
 
 
 class Version(argparse.Action):
@@ -166,3 +189,9 @@ def _graph(given: Any) -> int:
     draw = {"text": to_text, "mermaid": to_mermaid, "dot": to_graphviz}[given.format]
     print(draw(load(given.file)))
     return 0
+
+
+def _top(given: Any) -> int:
+    from llambdao.cli._top import top
+
+    return top(given)

@@ -132,6 +132,8 @@ class Mailboxes:
                     self.hold(act)
                     if most is None:
                         self._hand_on(act.node, box)
+                elif box.is_empty:
+                    self.boxes.pop(id(act.node), None)
             return False
         box.parked[id(act)] = (scheduler, act)
         scheduler.parked += 1
@@ -258,6 +260,8 @@ class Mailboxes:
                 box.promised += 1
                 if not first():
                     box.promised -= 1
+        if box.is_empty:
+            self.boxes.pop(id(node), None)
 
     def _leave(self, box: Box, act: Any) -> None:
         """A message leaves the mailbox."""

@@ -224,17 +224,9 @@ class Scheduler(Struct, eq=False):
         if self.reason is None:
             self.reason, self.detail = reason, detail
         errors: list[BaseException] = []
-        acts = self.everybody()
-        unbegun = [a for a in acts if a.talk is None and a.parent is None and a.hearer is None]
-        unbegun = [*(a for a in unbegun if a is not self.turn), *self.told]
-        unbegun = [a for a in unbegun if not a.closed]
-        for act in reversed(acts):
+        self.bury_unbegun()
+        for act in reversed(self.everybody()):
             self.shut(act, errors)
-        for act in sorted(unbegun, key=_number):
-            act.closed = True
-            if self.home is not None:
-                self.mailboxes.forget(act)
-            self.bury(act.message, "cancelled", act.node)
         self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
@@ -785,6 +777,17 @@ class Scheduler(Struct, eq=False):
                     observer(event)
                 except Exception as error:
                     warnings.warn(f"observer {observer} failed: {error!r}", RuntimeWarning, 2)
+
+    def bury_unbegun(self) -> None:
+        """All that was told and has not begun never will: dead letters, in the order told."""
+        acts = [act for act in self.everybody() if act is not self.turn]
+        acts = [act for act in acts if act.talk is act.parent is act.hearer is None]
+        for act in sorted((*acts, *self.told), key=_number):
+            if not act.closed:
+                act.closed = True
+                if self.home is not None:
+                    self.mailboxes.forget(act)
+                self.bury(act.message, "cancelled", act.node)
 
     def bury(self, message: Message, reason: str, node: Any = None, error: Any = None) -> None:
         """Keep a message that nobody could or would handle, among the last thousand of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
+import warnings
 from collections.abc import Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -26,6 +27,9 @@ IDLE, PERHAPS, BUSY = range(3)
 
 PATIENCE = 12
 """How many turns of the loop a task that awaits several things at once has to say what it does."""
+
+GRACE = 3.0
+"""Seconds that cancelled tasks have to clean up; then they are cancelled once more."""
 
 BRIEFLY = 2
 """How many turns of the loop what a task has just started has to begin, `asyncio.gather` say."""
@@ -396,17 +400,29 @@ class Tasks:
     async def finish(self) -> None:
         """Cancel whatever is left, the innermost first, and let it clean up."""
         failed: list[BaseException] = []
+        self.scheduler.bury_unbegun()
         for act in reversed(self.scheduler.everybody()):
             self.scheduler.shut(act, failed)
             if isinstance(act.talk, Talk) and act.talk.task is not None:
-                await asyncio.wait([act.talk.task])
+                await self._cleaned([act.talk.task], str(act))
         tasks = [*self.running]
         for task in tasks:
             if not task.cancelling():
                 task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._cleaned(tasks, "what handlers left behind")
         if failed:
             raise failed[0]
+
+    async def _cleaned(self, tasks: list[asyncio.Task[Any]], who: str) -> None:
+        """Let cancelled tasks clean up; one that takes too long is cancelled again, then left."""
+        left: set[asyncio.Task[Any]] = {task for task in tasks if not task.done()}
+        for _ in range(2):
+            if left:
+                _, left = await asyncio.wait(left, timeout=GRACE)
+                for task in left:
+                    task.cancel()
+        if left:
+            warnings.warn(f"{who} would not be cancelled, and was left", RuntimeWarning, 2)
 
     def let_end(self, task: asyncio.Task[Any]) -> None:
         """A cancelled task cleans up, when the loop runs next."""

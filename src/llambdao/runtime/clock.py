@@ -55,13 +55,19 @@ class Timers:
         """Call `sleeper.tick(now)` after so many seconds."""
         self.at(self.clock.now() + round(seconds * 1e9), sleeper)
 
-    def forget(self, sleeper: Any) -> None:
-        """It is over; once those who are over are most of them they are swept out."""
+    def forget(self) -> None:
+        """A sleeper is over; once those who are over are most of them they are swept out."""
         self.over += 1
-        if self.over > 1000 and self.over > len(self.heap) // 2:
+        if self.over > 64 and self.over > len(self.heap) // 2:
             self.heap = [entry for entry in self.heap if not entry[2].is_over]
             heapify(self.heap)
             self.over = 0
+        self._drop_over()
+
+    def _drop_over(self) -> None:
+        """Nobody is to be woken for who is over."""
+        while self.heap and self.heap[0][2].is_over:
+            heappop(self.heap)
 
     def stop(self) -> None:
         """Wake nobody any longer."""
@@ -101,6 +107,7 @@ class Timers:
         elif not self.queue.is_idle():  # a call or a task is under way, by real time
             self.handle = self.loop.call_later(0.001, self._when_quiet, rounds, 1)
         else:
+            self._drop_over()
             wait = self.heap[0][0] - self.clock.now() if self.heap else 0
             if wait > 0:
                 self.clock.sleep(wait / 1e9)

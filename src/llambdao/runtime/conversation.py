@@ -44,6 +44,7 @@ class Conversation(run.Conversation):
     _since: Any = None  # from when on its seconds are charged
     _answer: Any = None
     _is_over: bool = False
+    _is_told: bool = False  # has somebody been told the error?
     _cleaning: Any = None  # the task in which its handlers clean up
     error: BaseException | None = None
 
@@ -79,9 +80,9 @@ class Conversation(run.Conversation):
             self.wake()
         while not self._unread:
             if self._is_over:
-                if self.error is not None:
-                    error, self.error = self.error, None
-                    raise error
+                if self.error is not None and not self._is_told:
+                    self._is_told = True
+                    raise self.error
                 raise StopAsyncIteration
             if self._runtime._queue.may_go_on(self):
                 if (said := self._pull()) is not None:
@@ -136,9 +137,9 @@ class Conversation(run.Conversation):
             cleaning, self._cleaning = self._cleaning, None
             await asyncio.wait([cleaning])
             self.error = self.error or cleaning.exception()
-        if self.error is not None and not was_over:
-            error, self.error = self.error, None
-            raise error
+        if self.error is not None and not (was_over or self._is_told):
+            self._is_told = True
+            raise self.error
 
     def news(self, key: str, value: Any) -> None:
         """News from outside, for a handler that waits for `expect(key)`."""
@@ -408,14 +409,19 @@ class Conversation(run.Conversation):
             self._cleaning = self._runtime._queue.clean(self._clean())
         else:
             scheduler.home = None
-        if self._deadline is not None and self._context is not None:
-            self._runtime._timers.forget(self)
+        if self._due is not None or (self._deadline is not None and self._context is not None):
+            self._runtime._timers.forget()
         self._call_waiters()
 
     def _begun(self) -> None:
         """Its first message is delivered, if it was not before."""
         if self._scheduler is None:
-            self._runtime._begin(self)
+            try:
+                self._runtime._check(self._node)
+                self._runtime._begin(self)
+            except BaseException:
+                self._closed = True
+                raise
             self.lives_on()
 
     def _news_kept(self, key: str, value: Any) -> None:

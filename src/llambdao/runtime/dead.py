@@ -59,11 +59,11 @@ class DeadLetters(Node):
         some = [one for one in some if one.node is not None]
         if which != "all" and len(some) > 1:
             ids = ", ".join(letter.message.id for letter in some[:5])
-            yield f"{len(some)} dead letters begin with {which!r}: {ids}; none was sent again"
+            yield f"{len(some)} dead letters begin with {which!r}: {ids}; say more of it"
             return
         if not some:
             yield f"no dead letter {which!r} that could be sent again"
         for letter in some:
-            self.kept.remove(letter)
             yield Tell(letter.node, letter.message.but(), ITSELF)
+            self.kept.remove(letter)
             yield f"sent again to {letter.node}: {letter.message.content!r:.80}"

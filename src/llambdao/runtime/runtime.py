@@ -325,9 +325,13 @@ class Runtime:
                     await conversation._event()
         except BaseException:
             conversation.end(Reason.CANCELLED, "nobody waits for the answer any longer")
+            if conversation._cleaning is not None:
+                await asyncio.wait([conversation._cleaning])
             raise
         if conversation.error is not None:
             raise conversation.error
+        if conversation.reason in (Reason.CANCELLED, Reason.STOPPED):
+            raise Stopped(f"{conversation} was ended: {conversation.detail or conversation.reason}")
         if conversation._answer is None:
             raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
         return conversation._answer
@@ -436,6 +440,8 @@ class Runtime:
                 budget, purse = given, given.purse()
                 conversation.times(given)
             if (seconds := options.get("timeout")) is not None:
+                if not isinstance(seconds, int | float) or not seconds >= 0:
+                    raise Misused(f"a timeout is a number of seconds, not {seconds!r:.80}")
                 conversation._deadline = self.clock.now() + round(seconds * 1e9)
         if self._is_timed and budget is self.budget:
             conversation.times(budget)

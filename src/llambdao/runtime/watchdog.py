@@ -126,13 +126,8 @@ class Watchdog:
                     continue
                 self._culprit = culprit = culprit or self._culprit
             assert culprit is not None, "one of both was somebody"
-            LOG.error(
-                "%s has blocked the event loop for more than %g s, at %s; %s",
-                culprit.who,
-                limit,
-                culprit.place,
-                LESSON,
-            )
+            text = "the event loop has been blocked for more than %g s, now by %s; %s"
+            LOG.error(text, limit, culprit, LESSON)
             limit *= AGAIN
 
     def _came_back(self, limit: float) -> bool:
@@ -157,12 +152,15 @@ class Watchdog:
 
     def _tell(self, culprit: Culprit, seconds: float) -> None:
         """Who it was, and how long it took."""
-        text = f"{culprit.who} blocked the event loop for {seconds:.3g} s, at {culprit.place}"
+        text = f"the event loop was blocked for {seconds:.3g} s, by {culprit}"
         act, scheduler = culprit.act, culprit.scheduler
         if act is None:
             self._runtime._tell_observers(Event("stalled", None, None, text))
-        elif scheduler.observers:
+        elif scheduler.observers and scheduler.home is not None:
             scheduler.observe("stalled", act.node, act.message, text)
+        else:  # a conversation of its own, inside of a handler of ours
+            event = Event("stalled", act.node, act.message, text, scheduler.opening)
+            self._runtime._tell_observers(event)
         warnings.warn_explicit(text, RuntimeWarning, culprit.file, culprit.line)
 
 
@@ -178,10 +176,8 @@ class Culprit(Struct, frozen=True):
     act: Any = None
     scheduler: Any = None
 
-    @property
-    def place(self) -> str:
-        """The file and the line."""
-        return f"{self.file}:{self.line}"
+    def __str__(self) -> str:
+        return f"{self.who} at {self.file}:{self.line}"
 
 
 def find(loop: asyncio.AbstractEventLoop, ident: int) -> Culprit | None:
@@ -204,9 +200,14 @@ def find(loop: asyncio.AbstractEventLoop, ident: int) -> Culprit | None:
             return None
         code = line.f_code
         return Culprit(f"the program itself ({code.co_name})", code.co_filename, line.f_lineno)
-    if (line := _line(inner, inspect.unwrap(act.handler[0]))) is None:
+    if (line := _line(inner, inspect.unwrap(act.handler[0], stop=_is_last))) is None:
         return None
     return Culprit(str(act), line.f_code.co_filename, line.f_lineno, act, scheduler)
+
+
+def _is_last(function: Any) -> bool:
+    """Does it wrap something that is not written in Python?"""
+    return not hasattr(function.__wrapped__, "__code__")
 
 
 def _line(inner: list[FrameType], handler: Any) -> FrameType | None:
