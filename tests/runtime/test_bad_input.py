@@ -83,11 +83,11 @@ async def came_of(runtime, node, way, message="go", **options):
                 pass
         elif way == "among others":
             others = [await runtime.tell(Echo(), "hello") for _ in range(3)]
-            asking = asyncio.ensure_future(runtime.ask(node, message, **options))
-            outcome = (await asyncio.gather(asking, return_exceptions=True))[0]
-            for other in others:
-                await other.wait()
-            return outcome if isinstance(outcome, BaseException) else None
+            try:
+                await runtime.ask(node, message, **options)
+            finally:
+                for other in others:
+                    await other.wait()
         else:
             conversation = await runtime.tell(node, message, **options)
             await conversation.wait()

@@ -32,7 +32,7 @@ CONVERSATIONS = {"AGE": 7, "SAID": 6, "OPENED WITH": 0, "AT": 0, "WAITS FOR": 0}
 LETTERS = {"AGE": 7, "DEAD LETTER": 0, "FOR": 0, "REASON": 0}
 """How wide columns are; 0: what is left, shared as `RATIOS` say."""
 
-RATIOS = {"OPENED WITH": 3, "AT": 2, "WAITS FOR": 6, "DEAD LETTER": 3, "FOR": 2, "REASON": 6}
+RATIOS = {"OPENED WITH": 3, "AT": 2, "WAITS FOR": 6, "DEAD LETTER": 4, "FOR": 2, "REASON": 5}
 
 TROUBLE = "bold red"
 """Of what somebody should look at: readable on light and on dark, as bold and reverse are."""
@@ -127,7 +127,7 @@ class Picture:
         counted = f"counted for {duration(status.counted)}"
         if not with_keys:
             return _line(counted)
-        keys = Text("sort:")
+        keys = Text("sort:", end="")
         for key, (word, _) in SORTS.items():
             keys.append(f"  {key} {word}", "bold" if key == self.sort else "")
         return _line("q leaves", keys, counted)
@@ -137,7 +137,7 @@ class Picture:
 
 
 def _nodes(status: Status, many: int, sort: str) -> Table:
-    table = _table(NODES, many, status.residents, SORTS[sort][0])
+    table = _table(NODES, (many, status.residents), SORTS[sort][0])
     for node in sorted(status.nodes, key=SORTS[sort][1])[:many]:
         is_full = node.waiting >= node.room
         table.add_row(
@@ -160,7 +160,7 @@ def _state(node: NodeStatus, is_full: bool) -> str:
 
 
 def _conversations(status: Status, many: int) -> Table:
-    table = _table(CONVERSATIONS, many, status.open)
+    table = _table(CONVERSATIONS)
     for one in status.conversations[:many]:
         more = f" (and {one.more} more)" if one.more else ""
         table.add_row(
@@ -174,7 +174,7 @@ def _conversations(status: Status, many: int) -> Table:
 
 
 def _letters(status: Status, many: int) -> Table:
-    table = _table(LETTERS, many, status.dead)
+    table = _table(LETTERS, (many, status.dead))
     for letter in status.letters[:many]:
         table.add_row(
             _cell(duration(letter.age)),
@@ -185,12 +185,12 @@ def _letters(status: Status, many: int) -> Table:
     return table
 
 
-def _table(columns: dict[str, int], many: int, total: int, sorted_by: str = "") -> Table:
-    """An empty table; the first wide column says how many there are, if not all are shown."""
+def _table(columns: dict[str, int], some: tuple[int, int] = (0, 0), sorted_by: str = "") -> Table:
+    """An empty table; its first wide column says so if only some are shown, of so many."""
     table = Table(
         box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="reverse"
     )
-    rest = f" ({many} of {amount(total)})" if many < total else ""
+    rest = f" ({some[0]} of {amount(some[1])})" if some[0] < some[1] else ""
     for name, width in columns.items():
         heading = Text(name, "bold" if name.lower() == sorted_by else "")
         if not width:
@@ -238,11 +238,13 @@ def shares(room: int, wants: Sequence[int]) -> list[int]:
 def duration(seconds: float | None) -> str:
     """Some time in seven characters at most.
 
-    >>> [duration(s) for s in (0.00042, 0.042, 4.25, 42, 4242, 424242, None)]
-    ['0.4 ms', '42 ms', '4.2 s', '42 s', '1h 10m', '4d 21h', '-']
+    >>> [duration(s) for s in (0.00042, 0.0042, 0.042, 4.25, 42, 4242, 424242, None)]
+    ['420 µs', '4.2 ms', '42 ms', '4.2 s', '42 s', '1h 10m', '4d 21h', '-']
     """
     if seconds is None:
         return "-"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1e3:.0f} ms" if seconds >= 0.01 else f"{seconds * 1e3:.1f} ms"
     if seconds < 60:

@@ -9,9 +9,10 @@ import socket
 import sys
 import time
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from msgspec.json import decode, encode
 
@@ -37,17 +38,16 @@ def top(given: Any) -> int:
     path = _chosen(given.pid)
     if path is None:
         return 1
-    if given.json:
-        return _as_json(Feed(path, given.every), given.once)
-    try:
-        import rich  # noqa: F401  # the extra `console` is there
-    except ImportError:
-        raise Unusable("pip install 'llambdao[console]' for this; --json does without") from None
-    feed = Feed(path, given.every)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if given.once or not is_terminal or os.environ.get("TERM", "dumb") == "dumb":
-        return _once(feed)
-    return _live(feed)
+    show = _live
+    if given.json:
+        show = _as_json_once if given.once else _as_json
+    elif find_spec("rich") is None:
+        raise Unusable("pip install 'llambdao[console]' for this; --json does without")
+    elif given.once or not is_terminal or os.environ.get("TERM", "dumb") == "dumb":
+        show = _once
+    with Feed(path, given.every) as feed:
+        return show(feed)
 
 
 # -- which program -----------------------------------------------------------------------------
@@ -75,8 +75,9 @@ def _list(paths: Iterable[Path]) -> None:
     print(f"{'PID':>9}  PROGRAM")
     for path in paths:
         try:
-            line = Feed(path, 3600).line(1)
-        except (EOFError, OSError):  # it has just ended
+            with Feed(path, 3600) as feed:
+                line = feed.line(1)
+        except (EOFError, Silent):  # it has just ended
             continue
         name = "does not answer" if line is None else seen(decode(line, type=Status).name)
         print(f"{path.name:>9}  {name}")
@@ -94,7 +95,14 @@ class Feed:
             self._socket.connect(str(path))
             self._socket.sendall(encode(Request(every)) + b"\n")
         except OSError as error:
+            self._socket.close()
             raise Silent(f"{self.name} cannot be looked at any longer: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
 
     def fileno(self) -> int:
         """For `select`."""
@@ -130,18 +138,21 @@ class Silent(LlambdaoError):
 # -- what becomes of it ------------------------------------------------------------------------
 
 
-def _as_json(feed: Feed, once: bool) -> int:
-    """Lines of JSON; of two looks the second, if one is enough, for then something has happened."""
+def _as_json(feed: Feed) -> int:
     try:
-        line = feed.sure()
-        if once:
-            print(feed.sure().decode())
-            return 0
         while True:
-            print(line.decode(), flush=True)
-            line = feed.sure()
+            print(feed.sure().decode(), flush=True)
     except EOFError:
         return 0
+
+
+def _as_json_once(feed: Feed) -> int:
+    """Of two looks the second, for then something has happened."""
+    line = feed.sure()
+    with suppress(EOFError):
+        line = feed.sure()
+    print(line.decode())
+    return 0
 
 
 def _once(feed: Feed) -> int:

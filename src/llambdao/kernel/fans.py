@@ -48,11 +48,11 @@ class Fan(Asking):
                 self.kept = None
             elif type(self.kept) is dict:
                 self.kept.pop(id(child), None)
+        if child.more:  # it was to set others going, and never began, or they go one by one
+            child.more = False
+            scheduler.stack += scheduler.following(self)[::-1]
         if not self.left:
-            if child.more:
-                scheduler.stack += scheduler.following(self)
-            if not self.left:
-                self.over(scheduler)
+            self.over(scheduler)
 
     def over(self, scheduler: Scheduler) -> None:
         """All have ended."""

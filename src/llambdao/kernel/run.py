@@ -142,6 +142,9 @@ class Conversation(Struct, eq=False, weakref=True):
             if self._scheduler.host is not None:
                 self._scheduler.host.progress()
 
+    def __repr__(self) -> str:
+        return f"<the conversation of {self._node} about {str(self._message)!r:.60}>"
+
     @property
     def reason(self) -> Reason | None:
         """Why it ended; None while it goes on."""

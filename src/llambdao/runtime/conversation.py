@@ -44,6 +44,7 @@ class Conversation(run.Conversation):
     _since: Any = None  # from when on its seconds are charged
     _answer: Any = None
     _is_over: bool = False
+    _is_answered: bool = False  # no more replies can come, though what was told may go on
     _is_told: bool = False  # has somebody been told the error?
     _cleaning: Any = None  # the task in which its handlers clean up
     error: BaseException | None = None
@@ -149,6 +150,9 @@ class Conversation(run.Conversation):
             self._scheduler.news(key, value)
             self.wake()
 
+    def __repr__(self) -> str:
+        return f"<{self}: {self.reason or 'open'}>"
+
     def __str__(self) -> str:
         return f"the conversation of {self._node} about {str(self._message)!r:.60}"
 
@@ -239,7 +243,10 @@ class Conversation(run.Conversation):
             self.rest()
         elif said is PAUSE:
             self.wake()
-            return None
+            said = None
+        if said is None and not self._is_answered and self._scheduler.root.closed:
+            self._is_answered = True
+            self._call_waiters()
         return said
 
     def lives_on(self) -> None:
@@ -398,7 +405,8 @@ class Conversation(run.Conversation):
 
     def over(self, error: BaseException | None) -> None:
         """It has ended."""
-        self._is_over, self.error = True, error
+        self._is_over = self._is_answered = True
+        self.error = error
         scheduler = self._scheduler
         if self._since is not None:
             self._charge(self._runtime.clock.now())

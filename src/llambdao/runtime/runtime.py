@@ -303,8 +303,8 @@ class Runtime:
     def ask(self, node: Node, message: Message | str, **options: Unpack[Options]) -> Any:
         """Ask and await the last reply: `answer = await runtime.ask(node, "...")`.
 
-        Silence raises `NoAnswer`, so does `timeout`, in seconds; an error in a handler is raised
-        here. Inside a handler `yield node.ask("...")` is what you want.
+        It comes when the node has ended; what was told on the way may go on. Silence raises
+        `NoAnswer`, so does `timeout`, in seconds; an error in a handler is raised here. Inside a handler `yield node.ask("...")` is what you want.
         """
         self._check(node)
         return self._ask(node, message, options)
@@ -321,7 +321,7 @@ class Runtime:
                     await asyncio.sleep(0)
             if not conversation._is_over:
                 conversation.lives_on()
-                while not conversation._is_over:
+                while not conversation._is_answered:
                     await conversation._event()
         except BaseException:
             conversation.end(Reason.CANCELLED, "nobody waits for the answer any longer")

@@ -225,14 +225,14 @@ def _wait(conversation: Conversation, act: Any, wait: Any) -> str:
     elif wait is not None:
         what = wait
     elif act.running:
-        what = f"what it awaits{_place(act.talk)}"
+        what = f"await{_place(act.talk)}"
     elif conversation._is_queued:
         what = "nothing, it goes on"
     elif act.talk is None:
         what = "its turn"
     else:
         what = "somebody to take its reply"
-    return f"{_text(act.node, 40)}: {_text(what, 120)}"
+    return f"{_text(act.node, 20)}: {_text(what, 120)}"
 
 
 def _place(talk: Any) -> str:
@@ -272,7 +272,10 @@ def _nodes(runtime: Runtime, tally: Tally | None, most: int) -> tuple[NodeStatus
     for node in islice(_residents(runtime, most), most):
         if len(chosen) < most:
             chosen.setdefault(id(node), node)
-    return tuple(_node(runtime, node, counts.get(id(node))) for node in chosen.values())
+    return tuple(
+        _node(runtime, node, None if tally is None else counts.get(number, Count(node)))
+        for number, node in chosen.items()
+    )
 
 
 def _weight(box: Any) -> tuple[int, int, bool]:

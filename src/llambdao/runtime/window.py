@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -29,6 +30,9 @@ BEAT = 0.1
 
 PATIENCE = 10.0
 """How many seconds a viewer has to say what it wants."""
+
+NAMING = threading.Lock()
+"""Held by whoever looks for a free name, until it is taken."""
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,8 +84,8 @@ class Window:
             every = await _asked(reader)
             if every is not None and not self._is_shut:
                 await self._show(every, reader, writer)
-        except ConnectionError:
-            pass  # gone
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # gone, or the window was taken away: asyncio's streams know of no cancelled task
         finally:
             self._viewers.discard(task)
             writer.close()
@@ -99,6 +103,7 @@ class Window:
                     await asyncio.wait([leaves], timeout=every)
             finally:
                 leaves.cancel()
+                await asyncio.wait([leaves])
 
     @contextmanager
     def _counting(self) -> Generator[Tally, None, None]:
@@ -152,11 +157,12 @@ def _listen() -> socket.socket:
                 f"{folder} is no folder that only you can open; llambdao top keeps its sockets"
                 " there: take it away, or set XDG_RUNTIME_DIR to another place"
             )
-        listening = socket.socket(socket.AF_UNIX)
-        path = _free_name(folder)
-        listening.bind(str(path))
-        path.chmod(0o600)
-        listening.listen()
+        with NAMING:
+            listening = socket.socket(socket.AF_UNIX)
+            path = _free_name(folder)
+            listening.bind(str(path))
+            path.chmod(0o600)
+            listening.listen()
     except OSError as error:
         raise Misused(
             f"Runtime(top=True) could not make a socket in {folder} ({error}); another place can be"
