@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.measure import resident
 from benchmarks.traffic import OPERATIONS, Operation, Traffic
-from llambdao.runtime import runtime as living
+from llambdao.runtime import residents as living
 
 COUNTS = 32
 """How often all is counted."""
@@ -187,10 +187,10 @@ class Soak:
             "open conversations": len(runtime.conversations),
             "mailboxes": len(boxes),
             "messages in mailboxes": sum(len(box.arrived) for box in boxes.values()),
-            "turns in mailboxes": sum(len(box.turns) + len(box.waiting) for box in boxes.values()),
+            "turns in mailboxes": sum(len(box.turns) + len(box.parked) for box in boxes.values()),
             "timers": len(runtime._timers.heap),
             "nodes": len(runtime.nodes),
-            "nodes that live anywhere": len(living.TAKEN),
+            "nodes that live anywhere": len(living.HOMES),
             "births of nodes": len(supervisors.births),
             "supervisors of nodes": len(supervisors.given),
             "restarts": sum(map(len, supervisors.restarts.values())),

@@ -1,6 +1,7 @@
 """Mailboxes that many conversations share: bounded, in order, one at a time, answers first."""
 
 import asyncio
+import random
 from collections import deque
 from functools import wraps
 from typing import Any, ClassVar
@@ -8,7 +9,17 @@ from typing import Any, ClassVar
 import pytest
 
 from kinds import SPEAKING, WAITING, kinds
-from llambdao import Address, MapperNode, Message, Misused, Node, all_of, expect, sleep
+from llambdao import (
+    Address,
+    MapperNode,
+    Message,
+    Misused,
+    NoAnswer,
+    Node,
+    all_of,
+    expect,
+    sleep,
+)
 from llambdao.kernel.errors import MailboxFull
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.testing import VirtualClock
@@ -45,6 +56,11 @@ async def quiet(count=30):
 def letters(runtime):
     """The words of the dead letters of a runtime, and why they are dead."""
     return [(one.message.content, one.reason) for one in runtime.dead_letters]
+
+
+def left(runtime):
+    """What is left of conversations in a runtime, and in its mailboxes."""
+    return [*map(str, runtime.conversations), *runtime._mailboxes.boxes.values()]
 
 
 class Desk(Node):
@@ -1000,3 +1016,174 @@ async def test_a_circle_of_full_mailboxes_ends():
         for one in conversations:
             await one.wait()
         assert {str(one.reason) for one in conversations} <= {"done", "deadlock"}
+
+
+# -- all of it together --------------------------------------------------------------------------
+
+
+class Hearer(Node):
+    """Handles messages in one of several ways, and notes who began what, and how many at once."""
+
+    def model_post_init(self, context):
+        self.begun, self.inside, self.most = [], 0, 0
+
+    def enter(self):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+
+    def leave(self):
+        self.inside -= 1
+
+
+class Foreign(Hearer):
+    """Awaits something foreign, between two waits."""
+
+    async def request(self, message):
+        self.begun.append((str(message.sender), message.content))
+        self.enter()
+        try:
+            for _ in range(len(message.content) % 3):
+                await asyncio.sleep(0)
+        finally:
+            self.leave()
+        if message.content.endswith("7"):
+            await sleep(1)
+            self.enter()
+            try:
+                await asyncio.sleep(0)
+            finally:
+                self.leave()
+        return message.content
+
+    chat = inform = request
+
+
+class Two(Foreign):
+    concurrency: ClassVar[int | None] = 2
+
+
+class Any_(Foreign):
+    concurrency: ClassVar[int | None] = None
+
+
+class Quick(Hearer):
+    """Never holds its node."""
+
+    def request(self, message):
+        self.begun.append((str(message.sender), message.content))
+        if message.content.endswith("3"):
+            yield sleep(1)
+        yield message.content
+
+    chat = inform = request
+
+
+class Script(Node):
+    """Does what it is told: tells, asks, sleeps; in as many conversations as there are."""
+
+    scripts: Any
+    said: Any
+
+    def chat(self, message):
+        for number, (action, hearer) in enumerate(self.scripts[message.content]):
+            word = f"{message.content}.{number}"
+            try:
+                if action == "sleep":
+                    yield sleep(number % 3)
+                elif action == "tell":
+                    self.said.append((hearer, str(self), word))
+                    yield hearer.tell(word)
+                else:
+                    self.said.append((hearer, str(self), word))
+                    yield hearer.ask(word, timeout=2 if action == "ask in time" else None)
+            except (MailboxFull, NoAnswer):
+                pass
+        yield "done"
+
+
+class AsyncScript(Script):
+    """The same in a task."""
+
+    async def chat(self, message):
+        for number, (action, hearer) in enumerate(self.scripts[message.content]):
+            word = f"{message.content}.{number}"
+            try:
+                if action == "sleep":
+                    await sleep(number % 3)
+                elif action == "tell":
+                    self.said.append((hearer, str(self), word))
+                    await hearer.tell(word)
+                else:
+                    self.said.append((hearer, str(self), word))
+                    await hearer.ask(word, timeout=2 if action == "ask in time" else None)
+            except (MailboxFull, NoAnswer):
+                pass
+        return "done"
+
+
+def is_within(some, others):
+    """Are these among the others, in the same order?"""
+    rest = iter(others)
+    return all(one in rest for one in some)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("seed", range(12))
+@on_a_loop
+async def test_whatever_is_told_asked_and_cancelled_mailboxes_keep_their_promises(seed, policy):
+    """Rule 8 and 11: order by sender, so many at once, no hang, nothing lost, nothing left."""
+    chance = random.Random(f"{seed} {policy}")
+    said, scripts = [], {}
+    hearers = [kind(name=kind.__name__) for kind in (Foreign, Two, Any_, Quick)]
+    tellers = [
+        kind(name=f"{kind.__name__}{number}", scripts=scripts, said=said)
+        for kind in (Script, AsyncScript)
+        for number in range(2)
+    ]
+    actions = ("tell", "tell", "tell", "ask", "ask in time", "sleep")
+    for number in range(16):
+        scripts[f"c{number}"] = [
+            (chance.choice(actions), chance.choice(hearers)) for _ in range(chance.randrange(8))
+        ]
+    room = Mailbox(chance.choice((1, 2, 5)), policy)
+    async with home(*hearers, *tellers, mailbox=room) as runtime:
+        for hearer in hearers:
+            runtime.spawn(hearer, mailbox=room)
+        for teller in tellers:
+            runtime.spawn(teller, mailbox=Mailbox())
+        if seed % 2:
+            runtime._queue.choose = chance.randrange
+        tasks = []
+        for word in scripts:
+            tasks.append(asyncio.ensure_future(runtime.ask(chance.choice(tellers), word)))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if seed % 3 == 0 and chance.random() < 0.3:
+                chance.choice(tasks).cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        while runtime.conversations:
+            await runtime.settle()
+            await quiet(5)
+        assert left(runtime) == []
+    for outcome in outcomes:
+        if not isinstance(outcome, asyncio.CancelledError):
+            assert isinstance(outcome, Message), outcome
+            assert outcome.content == "done"
+    dead = {one.message.content for one in runtime.dead_letters}
+    for hearer in hearers:
+        most = type(hearer).concurrency
+        assert most is None or hearer.most <= most
+        assert hearer.inside == 0
+        for teller in map(str, tellers):
+            sent = [word for to, sender, word in said if to is hearer and sender == teller]
+            begun = [word for sender, word in hearer.begun if sender == teller]
+            assert is_within(begun, sent), f"{teller} to {hearer}: {sent} began as {begun}"
+    begun = {word for hearer in hearers for _, word in hearer.begun}
+    if seed % 3 and policy != "raise":  # nobody was cancelled
+        in_time = {
+            f"{word}.{number}"
+            for word, script in scripts.items()
+            for number, (action, _) in enumerate(script)
+            if action == "ask in time"
+        }
+        assert {word for _, _, word in said} - begun - dead <= in_time

@@ -327,12 +327,11 @@ async def test_an_error_may_end_the_runtime():
 
 
 @on_a_loop
-async def test_it_may_ask_others_and_sees_no_other_context():
-    """A scheduled method waits as any handler does, in the context in which the runtime began."""
+async def test_it_may_ask_others():
+    """It waits as any handler does."""
 
     class Cook(Node):
         async def request(self, message):
-            WHO.set("the cook")
             await sleep(5)
             return "soup"
 
@@ -340,17 +339,39 @@ async def test_it_may_ask_others_and_sees_no_other_context():
         cook: Node
 
         @every(seconds=60)
-        async def dine(self, message):
-            dish = await self.cook.ask("?")
-            log.append(f"{dish} for {WHO.get()} at {clock_of(str(self.now()))}")
+        def dine(self, message):
+            dish = yield self.cook.ask("?")
+            log.append(f"{dish} at {clock_of(str(self.now()))}")
 
-    log, cook = [], Cook(name="Bob")
-    WHO.set("you")
-    async with home(Guest(cook=cook)) as runtime:
-        await runtime.ask(cook, Message("?", intent="request"))
-        WHO.set("somebody")
+    log = []
+    async with home(Guest(cook=Cook(name="Bob"))) as runtime:
         await pass_time(runtime, 130)
-    assert log == ["Bob: soup for you at 00:01:05", "Bob: soup for you at 00:02:05"]
+    assert log == ["Bob: soup at 00:01:05", "Bob: soup at 00:02:05"]
+
+
+@on_a_loop
+async def test_its_context_is_that_in_which_the_runtime_began():
+    """Not that of a handler which happened to wait when the timer was set."""
+
+    class Sleeper(Node):
+        async def chat(self, message):
+            WHO.set("the sleeper")
+            await sleep(0.01)
+            return "good morning"
+
+    class Ann(Node):
+        @every(seconds=0.05)
+        async def report(self, message):
+            log.append(WHO.get())
+            done.set()
+
+    log, done, sleeper = [], asyncio.Event(), Sleeper()
+    WHO.set("you")
+    async with Runtime(Ann(), watchdog=None) as runtime:
+        await runtime.ask(sleeper, "sleep")
+        WHO.set("somebody")
+        await done.wait()
+    assert log[0] == "you"
 
 
 WHO = ContextVar("who", default="nobody")
@@ -506,6 +527,10 @@ class Daily(Node):
 
     log: Any
 
+    @every("0 11 * * *")
+    def breakfast(self, message):
+        self.log.append(f"breakfast {clock_of(message.content)}")
+
     @every("0 13 * * *")
     def lunch(self, message):
         self.log.append(f"lunch {clock_of(message.content)}")
@@ -520,7 +545,8 @@ async def test_cron_times_follow_a_clock_that_is_set_forward():
     """What was passed over is made up for once."""
     log = []
     async with home(Daily(log=log), clock=WallClock()) as runtime:
-        assert due_after(runtime, hours=2) == [timedelta(days=1), timedelta(hours=2)]
+        day, two = timedelta(days=1), timedelta(hours=2)
+        assert due_after(runtime, hours=2) == [timedelta(0), day, two]
         await runtime.settle()
     assert log == ["look 12:20:00", "lunch 13:00:00"]
 
@@ -530,8 +556,9 @@ async def test_cron_times_of_day_do_not_come_again_when_the_clock_is_set_back():
     """Those of every few minutes go on at once; neither is called for having been set back."""
     log = []
     async with home(Daily(log=log), clock=WallClock()) as runtime:
-        assert due_after(runtime, hours=-2) == [timedelta(0), timedelta(hours=-2)]
-        assert due_after(runtime, minutes=5) == [timedelta(0), timedelta(0)]
+        same, two = timedelta(0), timedelta(hours=2)
+        assert due_after(runtime, hours=-2) == [same, same, -two]
+        assert due_after(runtime, minutes=5) == [same, same, same]
     assert log == []
 
 
@@ -540,8 +567,9 @@ async def test_a_clock_that_is_set_back_by_far_was_wrong_before():
     """By more than three hours: cron times begin anew, or a year too far would be a year's rest."""
     log = []
     async with home(Daily(log=log), clock=WallClock()) as runtime:
-        by_far = timedelta(days=-365)
-        assert due_after(runtime, days=-365) == [by_far, by_far]
+        year, day = timedelta(days=365), timedelta(days=1)
+        assert due_after(runtime, days=-365) == [-year, -year, -year]
+        assert due_after(runtime, hours=-4) == [-day, timedelta(0), timedelta(hours=-4)]
     assert log == []
 
 

@@ -137,6 +137,8 @@ class Mailboxes:
             return False
         box.parked[id(act)] = (scheduler, act)
         scheduler.parked += 1
+        if act.fan and not act.kept:
+            act.parent.keep(act)
         return True
 
     def release(self, act: Any) -> None:

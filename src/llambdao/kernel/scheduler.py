@@ -662,6 +662,8 @@ class Scheduler(Struct, eq=False):
 
     def wake(self, due: int, wait: Any) -> None:
         """Call `wait.due` when it is that late."""
+        if self.home is not None:
+            self.home.minds_time()
         if not self.timers:
             self.timers = []
         heappush(self.timers, (due, self.serial(), wait))
@@ -785,6 +787,8 @@ class Scheduler(Struct, eq=False):
         for act in sorted((*acts, *self.told), key=_number):
             if not act.closed:
                 act.closed = True
+                if act.busy:
+                    self.release(act)
                 if self.home is not None:
                     self.mailboxes.forget(act)
                 self.bury(act.message, "cancelled", act.node)

@@ -139,7 +139,9 @@ class Talk:
         Who awaits several things at once need not say anything when one of them comes.
         """
         if self.scheduler.settling is self and self.turn == turn:
-            if left:
+            if self.act.closed:
+                self.news(speaks=False)
+            elif left:
                 self.tasks.loop.call_soon(self.patience, turn, left - 1)
             else:
                 self.set_level(PERHAPS if self.act.others else BUSY)
@@ -255,6 +257,8 @@ class Talk:
             self.over = (result, failure)
             self.news(speaks=True)
         else:
+            for future in self.ours:  # awaited by what the handler left behind
+                future.cancel()
             if failure is not None:
                 self.scheduler.cleanup_failed(failure)
             self.tasks.progress()

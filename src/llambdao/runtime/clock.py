@@ -92,7 +92,7 @@ class Timers:
     def _ring(self) -> None:
         """Somebody's time may have come."""
         self.handle = None
-        self._mind_jumps()
+        self.mind_jumps()
         now = self.clock.now()
         while self.heap and self.heap[0][0] <= now:
             heappop(self.heap)[2].tick(now)
@@ -116,7 +116,7 @@ class Timers:
     def _drift(self) -> int:
         return self.clock.now() - time.monotonic_ns()
 
-    def _mind_jumps(self) -> None:
+    def mind_jumps(self) -> None:
         """If the wall clock has jumped, move what was to last some seconds along with it."""
         if not self.is_real or abs(jump := self._drift() - self.base) < JUMP:
             return

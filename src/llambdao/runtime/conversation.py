@@ -81,6 +81,7 @@ class Conversation(run.Conversation):
             self.wake()
         while not self._unread:
             if self._is_over:
+                await self.cleaned()
                 if self.error is not None and not self._is_told:
                     self._is_told = True
                     raise self.error
@@ -134,13 +135,17 @@ class Conversation(run.Conversation):
             return
         was_over = self._is_over
         self.end(reason, detail)
+        await self.cleaned()
+        if self.error is not None and not (was_over or self._is_told):
+            self._is_told = True
+            raise self.error
+
+    async def cleaned(self) -> None:
+        """Wait until what ended with it has cleaned up."""
         if self._cleaning is not None:
             cleaning, self._cleaning = self._cleaning, None
             await asyncio.wait([cleaning])
             self.error = self.error or cleaning.exception()
-        if self.error is not None and not (was_over or self._is_told):
-            self._is_told = True
-            raise self.error
 
     def news(self, key: str, value: Any) -> None:
         """News from outside, for a handler that waits for `expect(key)`."""
@@ -167,6 +172,10 @@ class Conversation(run.Conversation):
     def waits(self) -> bool:
         """Does it wait for who hears it?"""
         return bool(self._unread or self._taken)
+
+    def minds_time(self) -> None:
+        """Somebody is about to count from now."""
+        self._runtime._timers.mind_jumps()
 
     def expects(self, key: str) -> None:
         """One of its handlers waits for news."""
@@ -231,7 +240,11 @@ class Conversation(run.Conversation):
                 self.over(self.error)
                 return None
             self._replies = said = None
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                error = Misused(
+                    f"{self._scheduler.turn} cancelled itself; a handler ends by returning"
+                )
             self.over(error)
             return None
         except BaseException as error:

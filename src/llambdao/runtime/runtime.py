@@ -24,6 +24,7 @@ from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.queue import RunQueue
+from llambdao.runtime.residents import Residents
 from llambdao.runtime.schedule import Schedule, Schedules
 from llambdao.runtime.script import Script
 from llambdao.runtime.signals import Signals
@@ -31,9 +32,6 @@ from llambdao.runtime.supervisor import Supervisor, Supervisors, family
 from llambdao.runtime.watchdog import Watchdog
 
 __all__ = ["Runtime"]
-
-TAKEN: dict[int, tuple[Node, Any]] = {}
-"""The nodes that live in a runtime, and in which."""
 
 
 class Options(TypedDict, total=False):
@@ -51,6 +49,9 @@ class Options(TypedDict, total=False):
     """Who answers a question that reaches the outside; the runtime's unless given."""
     deltas: bool
     """Should pieces of messages still being said (`Delta`) come too?"""
+
+
+OPTIONS = frozenset(Options.__annotations__)
 
 
 class Runtime:
@@ -96,10 +97,16 @@ class Runtime:
         watchdog: float | None = 1.0,
         top: bool | None = None,
     ) -> None:
+        expected = {"limits": Limits, "mailbox": Mailbox, "supervisor": Supervisor}
+        for name, value in (("limits", limits), ("mailbox", mailbox), ("supervisor", supervisor)):
+            if value is not None and not isinstance(value, expected[name]):
+                raise Misused(f"{name} is a {expected[name].__name__}(...), not {value!r:.80}")
+        for need in ("now", "sleep", "salt"):
+            if not hasattr(clock, need):
+                raise Misused(f"a clock has now(), sleep() and salt(), but {clock!r:.80} has not")
         self.clock, self.limits, self.budget, self.answer = clock, limits, budget, answer
         self.watchdog, self.top = watchdog, top
-        self.nodes: list[Node] = []
-        self._roots: set[int] = set()
+        self.residents = Residents()
         self.dead_letters = DeadLetters()
         self._mailbox = mailbox or Mailbox()
         self._rooms: dict[int, Mailbox] = {}
@@ -125,7 +132,8 @@ class Runtime:
         self._crashed_with: BaseException | None = None
         self._owner: asyncio.Task[Any] | None = None
         for node in nodes:
-            self._join(node)
+            if self.residents.add(node):
+                self._supervisors.add(node)
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -185,8 +193,7 @@ class Runtime:
         self._since = self.clock.now()
         self._open_window()
         self._state = "running"
-        for node in self.nodes:
-            self._claim(node)
+        self.residents.claim(self.nodes)
         self._schedules.start(one for node in [*self.nodes] for one in family(node))
         if self._watchdog is not None:
             self._watchdog.start(self._loop)
@@ -203,9 +210,17 @@ class Runtime:
         `supervisor`: of the node or, if it is a network, of its members; `mailbox`: its own, and of
         members that have none.
         """
-        if not isinstance(node, Node):
-            raise NotANode(f"expected a node to spawn, but got {node!r:.80}")
-        self._join(node)
+        for name, given, kind in (
+            ("supervisor", supervisor, Supervisor),
+            ("mailbox", mailbox, Mailbox),
+        ):
+            if given is not None and not isinstance(given, kind):
+                raise Misused(f"{name} is a {kind.__name__}(...), not {given!r:.80}")
+        is_new = self.residents.add(node)
+        if self._state == "running":
+            self.residents.claim([node])
+        if is_new:
+            self._supervisors.add(node)
         if supervisor is not None:
             self._supervisors.given[id(node)] = supervisor
         if mailbox is not None:
@@ -213,7 +228,6 @@ class Runtime:
                 if one is node or id(one) not in self._rooms:
                     self._rooms[id(one)] = mailbox
         if self._state == "running":
-            self._claim(node)
             self._schedules.start(family(node))
         return node
 
@@ -275,10 +289,7 @@ class Runtime:
             self._purse.close()
         for news in self._watchers:
             news.set()
-        for one in self.nodes:
-            for member in family(one):
-                if TAKEN.get(id(member), (None, None))[1] is self:
-                    del TAKEN[id(member)]
+        self.residents.release()
         if self._watchdog is not None:
             self._watchdog.stop()
 
@@ -323,10 +334,10 @@ class Runtime:
                 conversation.lives_on()
                 while not conversation._is_answered:
                     await conversation._event()
+                await conversation.cleaned()
         except BaseException:
             conversation.end(Reason.CANCELLED, "nobody waits for the answer any longer")
-            if conversation._cleaning is not None:
-                await asyncio.wait([conversation._cleaning])
+            await conversation.cleaned()
             raise
         if conversation.error is not None:
             raise conversation.error
@@ -410,9 +421,12 @@ class Runtime:
                 f"this runtime is {self._state} and takes no messages;"
                 " they belong inside `async with Runtime(...) as runtime:`"
             )
-        taken = TAKEN.get(id(node))
-        if taken is not None and taken[1] is not self:
-            raise Misused(f"{node} lives in another runtime; a node has one mailbox")
+        self.residents.check(node)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes it was made of, and those spawned."""
+        return self.residents.nodes
 
     def _conversation(
         self, node: Any, message: Any, options: Any, hearer: Any, takes: bool = False
@@ -421,6 +435,9 @@ class Runtime:
             message = Message(message)
         elif not isinstance(message, Message):
             raise Misused(f"expected a message or its words, but got {message!r:.80}")
+        if options and not options.keys() <= OPTIONS:
+            unknown = ", ".join(sorted(options.keys() - OPTIONS))
+            raise TypeError(f"unknown option {unknown}; there are {', '.join(sorted(OPTIONS))}")
         return Conversation(node, message, options, hearer, _runtime=self, _takes=takes)
 
     def _begin(self, conversation: Conversation) -> None:
@@ -440,6 +457,7 @@ class Runtime:
                 budget, purse = given, given.purse()
                 conversation.times(given)
             if (seconds := options.get("timeout")) is not None:
+                self._timers.mind_jumps()
                 if not isinstance(seconds, int | float) or not seconds >= 0:
                     raise Misused(f"a timeout is a number of seconds, not {seconds!r:.80}")
                 conversation._deadline = self.clock.now() + round(seconds * 1e9)
@@ -549,28 +567,6 @@ class Runtime:
                 self._loop.call_soon(self._owner.cancel)
             else:
                 self._stopping = self._loop.create_task(self._stop(deadline=0.0))
-
-    # -- who lives here ------------------------------------------------------------------------
-
-    def _join(self, node: Node) -> None:
-        if not isinstance(node, Node):
-            raise NotANode(f"expected nodes to run, but got {node!r:.80}")
-        if id(node) in self._roots:
-            return
-        self._roots.add(id(node))
-        self.nodes.append(node)
-        self._supervisors.add(node)
-
-    def _resident(self, number: int) -> Node | None:
-        """The node with this `id()`, if it lives here."""
-        node, runtime = TAKEN.get(number, (None, None))
-        return node if runtime is self else None
-
-    def _claim(self, node: Node) -> None:
-        for one in family(node):
-            other = TAKEN.setdefault(id(one), (one, self))[1]
-            if other is not self:
-                raise Misused(f"{one} lives in another runtime; a node has one mailbox")
 
 
 def _start_task(scheduler: Scheduler, act: Activation, source: Any, kind: int) -> Any:

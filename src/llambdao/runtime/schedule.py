@@ -314,10 +314,8 @@ class Schedule:
         self.begun += 1
         runtime = self._schedules.runtime
         message = Message(self._plan.times.text(due), self.intent, to=self.node)
-        conversation = self._schedules.conversation(self.node, message)
         try:
-            runtime._open(conversation)
-            self._last = conversation
+            self._last = self._schedules.tell(self.node, message)
         except Exception as error:  # noqa: BLE001  # such as no budget; later times may do better
             if message.ink is None:
                 ink = Ink(None, self.node, None, self.intent, runtime.clock.salt())
@@ -365,10 +363,12 @@ class Schedules:
                 for schedule in some:
                     schedule.start()
 
-    def conversation(self, node: Node, message: Message) -> Conversation:
-        """A tell from outside: not in the context of whoever happened to set the timer."""
+    def tell(self, node: Node, message: Message) -> Conversation:
+        """As from outside: not in the context of whoever happened to set the timer."""
         assert self.context is not None, "the runtime has started"
-        return self.context.run(self.runtime._conversation, node, message, {}, None)
+        conversation = self.runtime._conversation(node, message, {}, None)
+        self.context.copy().run(self.runtime._open, conversation)
+        return conversation
 
     def stop(self) -> None:
         """Nothing is due any longer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import sys
 import time
@@ -225,7 +226,7 @@ def _wait(conversation: Conversation, act: Any, wait: Any) -> str:
     elif wait is not None:
         what = wait
     elif act.running:
-        what = f"await{_place(act.talk)}"
+        what = f"await{_place(act)}"
     elif conversation._is_queued:
         what = "nothing, it goes on"
     elif act.talk is None:
@@ -235,11 +236,15 @@ def _wait(conversation: Conversation, act: Any, wait: Any) -> str:
     return f"{_text(act.node, 20)}: {_text(what, 120)}"
 
 
-def _place(talk: Any) -> str:
-    """Where a coroutine or an async generator stands."""
-    source = getattr(talk, "source", None)
+def _place(act: Any) -> str:
+    """Where an async handler stands; one that is wrapped, such as a `@blocking` one, begins."""
+    source = getattr(act.talk, "source", None)
     frame = getattr(source, "cr_frame", None) or getattr(source, "ag_frame", None)
-    return f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""
+    code = getattr(inspect.unwrap(act.handler[0]), "__code__", None)
+    if frame is None or code is None:
+        return ""
+    line = frame.f_lineno if frame.f_code is code else code.co_firstlineno
+    return f" at {Path(code.co_filename).name}:{line}"
 
 
 def _said_at(conversation: Conversation) -> int:
@@ -286,7 +291,7 @@ def _owner(runtime: Runtime, counts: dict[int, Count], number: int, box: Any) ->
     """Whose mailbox it is: a mailbox only knows its messages."""
     for _, act in (*islice(box.arrived.values(), 1), *islice(box.turns, 1)):
         return act.node  # type: ignore[no-any-return]
-    return counts[number].node if number in counts else runtime._resident(number)
+    return counts[number].node if number in counts else runtime.residents.find(number)
 
 
 def _residents(runtime: Runtime, most: int) -> Iterator[Node]:

@@ -150,22 +150,20 @@ def _listen() -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         raise Misused("Runtime(top=True) needs Unix sockets, which this system does not have")
     folder = _folders()[0]
+    listening = socket.socket(socket.AF_UNIX)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if not _is_mine(folder):
-            raise Misused(
-                f"{folder} is no folder that only you can open; llambdao top keeps its sockets"
-                " there: take it away, or set XDG_RUNTIME_DIR to another place"
-            )
+            raise PermissionError("that is no folder which only you can open")
         with NAMING:
-            listening = socket.socket(socket.AF_UNIX)
             path = _free_name(folder)
             listening.bind(str(path))
             path.chmod(0o600)
             listening.listen()
     except OSError as error:
+        listening.close()
         raise Misused(
-            f"Runtime(top=True) could not make a socket in {folder} ({error}); another place can be"
+            f"Runtime(top=True) could not put a socket into {folder}: {error}; another place can be"
             " given as XDG_RUNTIME_DIR"
         ) from error
     return listening

@@ -171,6 +171,8 @@ class FaultyMailboxes(Mailboxes):
     def _hold(self, scheduler: Any, act: Activation, seconds: float | None) -> None:
         """Let it wait so long; None: until it is let go."""
         if id(act) not in self.held:
+            if act.fan and not act.kept:  # so that it is found when all are cancelled
+                act.parent.keep(act)
             scheduler.under_way += 1
             timer = None if seconds is None else self.loop.call_later(seconds, self._let_go, act)
             self.held[id(act)] = (scheduler, act, timer)

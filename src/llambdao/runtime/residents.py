@@ -1,0 +1,58 @@
+"""Who lives in a runtime: a node lives in one at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llambdao.kernel.errors import Misused, NotANode
+from llambdao.kernel.node import Node
+from llambdao.runtime.supervisor import family
+
+__all__ = ["Residents"]
+
+HOMES: dict[int, Residents] = {}
+"""Where the nodes live that live in a runtime."""
+
+
+class Residents:
+    """The nodes of a runtime, with their members: they belong to it while it runs."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._known: set[int] = set()
+        self._claimed: dict[int, Node] = {}
+
+    def add(self, node: Any) -> bool:
+        """A node is to live here; False if it does already."""
+        if not isinstance(node, Node):
+            raise NotANode(f"expected a node to run, but got {node!r:.80}")
+        if id(node) in self._known:
+            return False
+        self.check(node)
+        self._known.add(id(node))
+        self.nodes.append(node)
+        return True
+
+    def check(self, node: Any) -> None:
+        """Refuse a node that lives elsewhere."""
+        if HOMES.get(id(node), self) is not self:
+            raise Misused(f"{node} lives in another runtime; a node has one mailbox")
+
+    def claim(self, nodes: list[Node]) -> None:
+        """These live here from now on, all or none of them."""
+        everybody = [one for node in nodes for one in family(node)]
+        for one in everybody:
+            self.check(one)
+        for one in everybody:
+            HOMES[id(one)] = self
+            self._claimed[id(one)] = one
+
+    def find(self, number: int) -> Node | None:
+        """The node with this `id()`, if it lives here."""
+        return self._claimed.get(number)
+
+    def release(self) -> None:
+        """Nobody lives here any longer."""
+        for number in self._claimed:
+            HOMES.pop(number, None)
+        self._claimed.clear()
