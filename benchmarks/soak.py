@@ -16,16 +16,17 @@ import threading
 import time
 import traceback
 import warnings
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from heapq import heapify
 from pathlib import Path
 from statistics import median
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from benchmarks.measure import resident
 from benchmarks.traffic import OPERATIONS, Operation, Traffic
-from llambdao.runtime import residents as living
+from llambdao import Node
 
 COUNTS = 32
 """How often all is counted."""
@@ -41,6 +42,10 @@ MORE = {"resident kB": (0.05, 6_000)}
 
 SOME = (0.01, 12)
 """The same of everything else."""
+
+OURS = ("llambdao.runtime.", "llambdao.kernel.mailbox")
+TABLES = (dict, list, set, deque, WeakSet, WeakKeyDictionary, WeakValueDictionary)
+"""Whose sizes are counted: all of these that a runtime holds, and modules of ours."""
 
 Sample = dict[str, int]
 
@@ -179,26 +184,24 @@ class Soak:
         return sample
 
     def internals(self) -> Sample:
-        """What the runtime, the event loop and the system keep of us."""
+        """What the event loop, the system, and every table of our own keep."""
         runtime = self.traffic.runtime
-        supervisors, boxes = runtime._supervisors, runtime._mailboxes.boxes
+        boxes = runtime._mailboxes.boxes.values()
         files = Path("/proc/self/fd")
         return {
-            "open conversations": len(runtime.conversations),
-            "mailboxes": len(boxes),
-            "messages in mailboxes": sum(len(box.arrived) for box in boxes.values()),
-            "turns in mailboxes": sum(len(box.turns) + len(box.parked) for box in boxes.values()),
-            "timers": len(runtime._timers.heap),
-            "nodes": len(runtime.nodes),
-            "nodes that live anywhere": len(living.HOMES),
-            "births of nodes": len(supervisors.births),
-            "supervisors of nodes": len(supervisors.given),
-            "restarts": sum(map(len, supervisors.restarts.values())),
-            "dead letters": len(runtime.dead_letters),
-            "observers": len(runtime._observers),
             "tasks": len(asyncio.all_tasks()),
             "threads": threading.active_count(),
             "open files": len(os.listdir(files)) if files.exists() else 0,  # noqa: PTH208
+            "open conversations": len(runtime.conversations),
+            "things in mailboxes": sum(n for box in boxes for _, n in tables("", box, set())),
+            **dict(tables("runtime", runtime, set())),
+            **{
+                f"{module.__name__}.{name}": len(value)
+                for module in [*sys.modules.values()]
+                if module.__name__.startswith("llambdao.")
+                for name, value in vars(module).items()
+                if isinstance(value, TABLES)
+            },
         }
 
     # -- what is said --------------------------------------------------------------------------
@@ -222,17 +225,29 @@ class Soak:
         print("" if not sys.stderr.isatty() else "\n", end="", file=sys.stderr)
         print(f"{self.total:,} operations in {seconds:.0f} s ({self.total / seconds:,.0f}/s):")
         for name, times in self.traffic.counts.most_common():
-            print(f"  {name:28} {times:9,}  {times / seconds:8.1f}/s")
+            print(f"  {name:44} {times:12,}  {times / seconds:8.1f}/s")
         wrong = [f"failed: {error}" for error in self.errors]
         if len(self.samples) >= 8:
             second, last = quarters(self.samples)
             for what in ("resident kB", "objects", *self.internals()):
-                print(f"  {what:28} {of(what, second, median):12,.0f}", end="")
-                print(f" -> {of(what, last, median):12,.0f}")
+                before, after = of(what, second, median), of(what, last, median)
+                if "." not in what or before != after:  # of the many tables those that changed
+                    print(f"  {what:44} {before:12,.0f} -> {after:12,.0f}")
             wrong += grown(self.samples)
         else:
             print(f"  only {len(self.samples)} counts: too few to say whether anything grows")
         return wrong
+
+
+def tables(name: str, thing: Any, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """The sizes of all tables in something of ours, and in what it is made of, by name."""
+    if isinstance(thing, TABLES):
+        yield name, len(thing)
+    elif type(thing).__module__.startswith(OURS) and id(thing) not in seen:
+        seen.add(id(thing))
+        for part in [*getattr(thing, "__dict__", ()), *getattr(thing, "__slots__", ())]:
+            if not isinstance(one := getattr(thing, part, None), Node):
+                yield from tables(f"{name}.{part}", one, seen)
 
 
 def quarters(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:

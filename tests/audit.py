@@ -13,6 +13,7 @@ from llambdao.kernel import scheduler as kernel
 from llambdao.kernel.activation import Activation
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.waits import OVER, Delegate
+from llambdao.runtime import Runtime
 from llambdao.runtime import runtime as driver
 from llambdao.testing import _mailboxes as faulty
 
@@ -59,6 +60,7 @@ def audited(program):
         finally:
             NOW.remove(audit)
         audit.check()
+        await audit.check_nodes()
 
     return run
 
@@ -106,14 +108,20 @@ class Audit:
         for runtime in self.simulation.runtimes:
             assert runtime.conversations == [], "conversations are still open"
             queue = runtime._queue
-            assert not (queue.ready or queue.cleaning), "somebody could still go on"
+            assert [*queue.ready, *queue.cleaning] == [], "somebody could still go on"
             boxes = [box for box in runtime._mailboxes.boxes.values() if not box.stopped]
             assert boxes == [], f"mailboxes are left: {[slots(box) for box in boxes]}"
-            assert not any(home is runtime for _, home in driver.TAKEN.values()), "nodes are taken"
         late = [act for _, act in self.late() if not (act.closed or is_moot(act))]
         assert late == [], f"messages are still late: {late}"
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         assert not tasks, f"tasks are left: {sorted(str(task.get_coro()) for task in tasks)}"
+
+    async def check_nodes(self):
+        """The nodes are free to live in another runtime."""
+        for runtime in self.simulation.runtimes:
+            other = Runtime(*runtime.nodes, clock=self.simulation.clock, watchdog=None)
+            other.start()
+            await other.stop(deadline=0)
 
     def late(self):
         """The messages that a simulation holds back, each with its scheduler."""
@@ -137,7 +145,9 @@ class Audit:
             if kind in seen:
                 seen[kind][key_of(event)] += 1
         begun = seen["delivered"]
-        ended = seen["ended"] + seen["failed"] + seen["dead"] + (seen["cancelled"] | seen["dropped"])
+        ended = (
+            seen["ended"] + seen["failed"] + seen["dead"] + (seen["cancelled"] | seen["dropped"])
+        )
         for act in self.acts:
             key = key_of(act)
             assert act.closed or is_moot(act), f"{act} at {act.message!r} has not ended"

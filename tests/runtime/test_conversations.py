@@ -13,6 +13,7 @@ import pytest
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import (
     Deadlock,
+    Delta,
     GroupChatNode,
     LimitReached,
     Limits,
@@ -30,7 +31,7 @@ from llambdao import (
     tell,
     turns,
 )
-from llambdao.kernel.errors import MailboxFull
+from llambdao.kernel.errors import MailboxFull, Stopped
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.runtime.conversation import Conversation
 from llambdao.testing import VirtualClock
@@ -137,6 +138,29 @@ async def test_a_consumer_may_break_out_of_the_loop_and_close():
                 if len(log) == 3:
                     break
         assert log == ["0", "1", "2", "over"]
+        assert left(runtime) == []
+
+
+@on_a_loop
+async def test_a_consumer_that_just_breaks_off_closes_it_too():
+    """As a generator nobody holds any longer: the producer's `finally` has run."""
+
+    class Producer(Node):
+        def chat(self, message):
+            try:
+                while True:
+                    yield "more"
+            finally:
+                log.append("over")
+
+    log = []
+    async with home() as runtime:
+        async for _ in runtime.send(Producer(), "go"):
+            break
+        gc.collect()
+        await runtime.settle()
+        await quiet(3)
+        assert log == ["over"]
         assert left(runtime) == []
 
 
@@ -461,6 +485,85 @@ async def test_the_answer_is_the_last_reply():
         assert str(answer.sender) == "Ann"
 
 
+class Clerk(Node):
+    """Answers at once, and has the slow work done by somebody else."""
+
+    worker: Any
+
+    def chat(self, message):
+        yield self.worker.tell(message.content)
+        yield "it will be done"
+
+
+class Worker(Node):
+    def inform(self, message):
+        try:
+            yield sleep(100)
+            LOG.append(f"{message.content} done")
+            if message.content == "bad":
+                raise ZeroDivisionError
+        finally:
+            LOG.append("worker is over")
+
+
+LOG: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_log():
+    LOG.clear()
+
+
+@pytest.mark.parametrize("words", ["good", "bad"])
+@on_a_loop
+async def test_an_answer_comes_when_its_node_has_ended(words):
+    """Runtime.ask: what was told on the way goes on without the caller, whatever comes of it."""
+    clock, clerk = VirtualClock(), Clerk(worker=Worker())
+    begun = clock.now()
+    async with home(clerk, clock=clock) as runtime:
+        answers = [(await runtime.ask(clerk, words)).content for _ in range(3)]
+        assert answers == ["it will be done"] * 3
+        assert clock.now() == begun
+        for conversation in runtime.conversations:
+            await conversation.wait()
+        assert sorted(LOG) == sorted([f"{words} done", "worker is over"] * 3)
+        assert len(runtime.dead_letters) == (3 if words == "bad" else 0)
+        assert left(runtime) == []
+
+
+@on_a_loop
+async def test_a_deadline_holds_for_what_was_told_on_the_way_too():
+    """Runtime.ask `timeout`: the answer came in time; what it caused is cancelled when it is due."""
+    clock, clerk = VirtualClock(), Clerk(worker=Worker())
+    begun = clock.now()
+    async with home(clerk, clock=clock) as runtime:
+        assert (await runtime.ask(clerk, "good", timeout=60)).content == "it will be done"
+        (conversation,) = runtime.conversations
+        await conversation.wait()
+        assert clock.now() - begun == 60 * 10**9
+        assert conversation.reason == "cancelled"
+        assert LOG == ["worker is over"]
+        assert left(runtime) == []
+
+
+@on_a_loop
+async def test_a_caller_who_has_the_answer_may_go_away():
+    """Runtime.ask: cancelled after its answer came, a caller takes nothing of it back."""
+    clerk = Clerk(worker=Worker())
+
+    async def caller():
+        await runtime.ask(clerk, "good")
+        await asyncio.Event().wait()
+
+    async with home(clerk) as runtime:
+        task = asyncio.ensure_future(caller())
+        await quiet(3)
+        task.cancel()
+        for conversation in runtime.conversations:
+            await conversation.wait()
+        assert LOG == ["good done", "worker is over"]
+
+
 @on_a_loop
 async def test_a_conversation_has_the_id_of_the_message_that_opened_it():
     """Conversation.id: what a caller may write down, to find it again in what observers saw."""
@@ -474,6 +577,140 @@ async def test_a_conversation_has_the_id_of_the_message_that_opened_it():
     ids = [event.conversation.id for event in notebook.of("over")]
     assert ids == [conversation.id, sent.id]
     assert sent.id == message.id
+
+
+@on_a_loop
+async def test_limits_are_those_of_the_runtime_unless_a_conversation_has_its_own():
+    """Runtime `limits`: of each conversation by itself; `limits=` of one conversation goes first."""
+
+    class Talker(Node):
+        def chat(self, message):
+            for number in range(40):
+                yield str(number)
+
+    async with home(limits=Limits(messages=30)) as runtime:
+        for _ in range(3):
+            with pytest.raises(LimitReached, match="30 messages"):
+                await runtime.ask(Talker(), "go")
+        answer = await runtime.ask(Talker(), "go", limits=Limits(messages=50))
+        assert answer.content == "39"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@on_a_loop
+async def test_pieces_of_what_is_being_said_come_to_those_who_want_them(wanted):
+    """Rule 14: a delta is no reply: nobody counts it, only who asked for them hears it."""
+
+    class Typist(Node):
+        def chat(self, message):
+            yield Delta("hel")
+            yield Delta("lo")
+            yield "hello"
+
+    async with home(observe=(notebook := Notebook())) as runtime:
+        heard = [said async for said in runtime.send(Typist(), "go", deltas=wanted)]
+        assert (await runtime.ask(Typist(), "go", deltas=wanted)).content == "hello"
+    pieces = [(type(said) is Delta, said.content) for said in heard]
+    assert pieces == ([(True, "hel"), (True, "lo")] if wanted else []) + [(False, "hello")]
+    assert [event.message.content for event in notebook.of("delta")] == ["hel", "lo"] * 2
+
+
+@kinds("plain", "generator", "coroutine", "async-generator")
+@on_a_loop
+async def test_what_comes_from_outside_is_handled_in_the_order_it_came(handler):
+    """Rule 8: whichever way in: told, told, asked, sent for: so they are handled."""
+
+    class Clerk(Node):
+        @handler
+        def chat(self, message):
+            LOG.append(message.content)
+            yield "noted"
+
+    async with home(clerk := Clerk()) as runtime:
+        for number in range(3):
+            await runtime.tell(clerk, f"{number} told")
+            await runtime.tell(clerk, f"{number} told again")
+            assert (await runtime.ask(clerk, f"{number} asked")).content == "noted"
+            await runtime.tell(clerk, f"{number} told once more")
+            assert await words(runtime.send(clerk, f"{number} sent for")) == ["noted"]
+    ways = ("told", "told again", "asked", "told once more", "sent for")
+    assert [f"{number} {way}" for number in range(3) for way in ways] == LOG
+
+
+# -- in a script ---------------------------------------------------------------------------------
+
+
+def test_a_script_without_an_event_loop_has_the_same_ways_in():
+    """`with Runtime(...)`: each method waits for what is awaited elsewhere."""
+
+    class Slow(Node):
+        async def chat(self, message):
+            await asyncio.sleep(0)
+            LOG.append(message.content)
+            yield "one"
+            yield "two"
+
+    slow, broken = Slow(), Broken()
+    with home(slow, broken) as runtime:
+        assert runtime.ask(slow, "a").content == "two"
+        assert [said.content for said in runtime.send(slow, "b")] == ["one", "two"]
+        conversation = runtime.tell(slow, "c")
+        runtime.settle()
+        assert conversation.reason == "done"
+        with pytest.raises(ZeroDivisionError, match="oops"):
+            runtime.ask(broken, "go")
+        runtime.tell(slow, "d")
+    assert LOG == ["a", "b", "c", "d"]
+    with pytest.raises((Stopped, Misused)):
+        runtime.ask(slow, "too late")
+
+
+def test_a_script_that_breaks_off_closes_what_it_listened_to():
+    """`for reply in runtime.send(...)` and `break`: the speaker's `finally` has run at the end."""
+
+    class Endless(Node):
+        def chat(self, message):
+            try:
+                while True:
+                    yield "more"
+            finally:
+                LOG.append("over")
+
+    with home() as runtime:
+        for _ in runtime.send(Endless(), "go"):
+            break
+        gc.collect()
+        runtime.settle()
+    assert LOG == ["over"]
+
+
+def test_a_handler_does_not_go_through_the_script():
+    """It would wait for itself for ever: `Misused`, with what to write."""
+
+    class Sneaky(Node):
+        def chat(self, message):
+            yield runtime.ask(Echo(), "hello").content
+
+    with home() as runtime:
+        with pytest.raises(Misused, match=r"node\.ask"):
+            runtime.ask(Sneaky(), "go")
+        assert runtime.ask(Echo(), "still here").content == "still here"
+
+
+def test_a_script_that_fails_leaves_the_block_with_its_own_error():
+    """`with Runtime(...)`: what waits is cancelled at once."""
+
+    class Waiting(Node):
+        def chat(self, message):
+            try:
+                yield expect("never")
+            finally:
+                LOG.append("over")
+
+    with pytest.raises(LookupError, match="the script's own"), home() as runtime:
+        runtime.tell(Waiting(), "go")
+        raise LookupError("the script's own")
+    assert LOG == ["over"]
 
 
 # -- many at once --------------------------------------------------------------------------------
@@ -849,6 +1086,25 @@ async def test_an_observer_that_fails_warns_and_harms_nobody():
 
 
 @on_a_loop
+async def test_a_watcher_that_is_too_slow_loses_the_oldest():
+    """Runtime.watch: beyond 10,000 events; what is left comes in order, to the end."""
+    seen = []
+    async with home(echo := Echo()) as runtime:
+        events = aiter(runtime.watch())
+        first = asyncio.ensure_future(anext(events))
+        await quiet(3)
+        for number in range(2500):  # five events each
+            await runtime.ask(echo, str(number))
+        seen.append(await first)
+        seen += [await anext(events) for _ in range(10_000)]
+        await events.aclose()
+    assert [event.kind for event in seen[-5:]] == ["said", "delivered", "said", "ended", "over"]
+    assert seen[-2].message.content == "2499"
+    numbers = [int(event.message.content) for event in seen[1:] if event.kind == "delivered"]
+    assert numbers == list(range(2500 - len(numbers), 2500))
+
+
+@on_a_loop
 async def test_watching_one_node_shows_its_events_only():
     """Runtime.watch(node): from now on, in order; it changes nothing."""
     ann, bob, seen = Echo(name="Ann"), Echo(name="Bob"), []
@@ -868,8 +1124,9 @@ async def test_watching_one_node_shows_its_events_only():
             await runtime.ask(ann, word)
         async with asyncio.timeout(1):
             await watching
-    assert seen == [(kind, word) for word in ("one", "two")
-                    for kind in ("delivered", "said", "ended")]
+    assert seen == [
+        (kind, word) for word in ("one", "two") for kind in ("delivered", "said", "ended")
+    ]
 
 
 # -- settle and news -----------------------------------------------------------------------------

@@ -159,6 +159,72 @@ async def test_a_watcher_of_dead_letters_that_fails_itself_is_no_endless_loop(sh
 
 
 @on_a_loop
+async def test_two_watchers_that_fail_do_not_tell_each_other_for_ever(shop):
+    """DeadLetters: the failure of one watcher is told to the other at most."""
+
+    class Clumsy(Node):
+        def inform(self, message):
+            seen.append(message.content)
+            raise LookupError("clumsy")
+
+    seen, watchers = [], [Clumsy(name=name) for name in ("one", "other")]
+    async with home(shop, *watchers) as runtime:
+        for watcher in watchers:
+            runtime.dead_letters.link(watcher)
+        await runtime.tell(shop, "bread")
+        for _ in range(30):
+            await quiet(5)
+        assert len(seen) <= 6
+        assert len(runtime.dead_letters) <= 7
+
+
+@pytest.mark.parametrize("policy", ["wait", "drop_oldest", "drop_newest", "raise"])
+@on_a_loop
+async def test_a_watcher_that_is_too_slow_harms_nobody_else(policy, shop):
+    """DeadLetters: its mailbox is full: the others go on, whatever its policy."""
+
+    class Slow(Node):
+        async def inform(self, message):
+            await gate.wait()
+            seen.append(message.content)
+
+    gate, seen, slow = asyncio.Event(), [], Slow()
+    async with home(shop) as runtime:
+        runtime.spawn(slow, mailbox=Mailbox(2, policy))
+        runtime.dead_letters.link(slow)
+        for number in range(10):
+            conversation = await runtime.tell(shop, str(number))
+            await conversation.wait()
+            assert isinstance(conversation.error, ZeroDivisionError)
+            assert conversation.reason == "failed"
+        shop.is_broken = False
+        await (await runtime.tell(shop, "bread")).wait()
+        assert [order[1] for order in shop.orders] == ["bread"]
+        gate.set()
+        await runtime.settle()
+        assert len(seen) >= 3
+
+
+@on_a_loop
+async def test_a_watcher_that_cannot_be_informed_harms_nobody_else(shop):
+    """DeadLetters: linked to a node without `inform`: the others go on."""
+
+    class Deaf(Node):
+        def chat(self, message):
+            yield "what?"
+
+    deaf = Deaf()
+    async with home(shop, deaf) as runtime:
+        runtime.dead_letters.link(deaf)
+        for word in ("one", "two"):
+            conversation = await runtime.tell(shop, word)
+            await conversation.wait()
+            assert isinstance(conversation.error, ZeroDivisionError)
+        assert "one" in [letter.message.content for letter in runtime.dead_letters]
+        assert not runtime.conversations
+
+
+@on_a_loop
 async def test_only_the_last_thousand_are_kept(shop):
     """DeadLetters: the oldest go, so that a flood of them does not fill the memory."""
     async with home(shop) as runtime:
@@ -241,15 +307,20 @@ async def test_each_way_to_die_has_its_reason_on_the_letter_and_the_conversation
         await waiting.wait()
         await working.wait()
         await stopping
-        letters = [(one.message.content, one.reason, type(one.error), one.node)
-                   for one in runtime.dead_letters]
+        letters = [
+            (one.message.content, one.reason, type(one.error), one.node)
+            for one in runtime.dead_letters
+        ]
     assert letters[:3] == [
         ("failed", "failed: ZeroDivisionError('out of order')", ZeroDivisionError, shop),
         ("full", "mailbox full", MailboxFull, clerk),
         ("waiting", "stopped", Stopped, clerk),
     ]
     for conversation, kind in (
-        (failed, ZeroDivisionError), (full, MailboxFull), (waiting, Stopped), (working, Stopped)
+        (failed, ZeroDivisionError),
+        (full, MailboxFull),
+        (waiting, Stopped),
+        (working, Stopped),
     ):
         assert conversation.is_over
         assert conversation.reason == "failed", conversation

@@ -1,7 +1,10 @@
 """Supervision: what becomes of a node when a handler of it raises and nobody waits for that."""
 
 import asyncio
+import random
+from contextlib import suppress
 from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -913,3 +916,88 @@ async def test_a_failing_observer_or_cleaning_harms_no_supervision():
         assert bob.count == carl.count == 0
         assert (await runtime.ask(bob, "good")).content == "good done"
         assert not runtime.conversations
+
+
+# -- all of it together --------------------------------------------------------------------------
+
+
+class Fragile(Node):
+    """Works in one of several ways; fails at what is bad."""
+
+    peer: Any = None
+    count: int = 0
+
+    def request(self, message):
+        self.count = self.count + 1
+        yield sleep(self.count % 3)
+        if self.peer is not None and message.content.startswith("deep"):
+            yield self.peer.ask(message.content)
+        if message.content.endswith("bad"):
+            raise ZeroDivisionError
+        yield "done"
+
+    chat = inform = request
+
+
+class FragileTask(Fragile):
+    async def request(self, message):
+        self.count = self.count + 1
+        for _ in range(self.count % 4):
+            await asyncio.sleep(0)
+        if self.peer is not None and message.content.startswith("deep"):
+            await self.peer.ask(message.content)
+        if message.content.endswith("bad"):
+            raise ZeroDivisionError
+        await sleep(self.count % 2)
+        return "done"
+
+    chat = inform = request
+
+
+@pytest.mark.parametrize("strategy", ["resume", "restart", "stop"])
+@pytest.mark.parametrize("seed", range(8))
+@on_a_loop
+async def test_whatever_fails_everybody_hears_of_it_and_nothing_is_left(strategy, seed):
+    """Rule 10: each who waits gets an answer or a typed error; what was told ends somehow."""
+    chance = random.Random(f"{seed} {strategy}")
+    nodes = [chance.choice((Fragile, FragileTask))(name=str(number)) for number in range(6)]
+    for one, other in pairwise(nodes):
+        one.peer = other
+    network = MapperNode(*nodes[:3])
+    supervisor = Supervisor(
+        strategy=strategy,
+        scope=chance.choice(("one_for_one", "one_for_all", "rest_for_one")),
+        most=10**6,
+        heard=seed % 2 == 1,
+    )
+    words = ("good", "bad", "deep good", "deep bad")
+    async with home(*nodes[3:]) as runtime:
+        runtime.spawn(network, supervisor=supervisor)
+        for node in nodes[3:]:
+            runtime.spawn(node, supervisor=supervisor)
+        tasks, told = [], []
+        for _ in range(60):
+            node, word = chance.choice((network, *nodes)), chance.choice(words)
+            if chance.random() < 0.5:
+                tasks.append(asyncio.ensure_future(runtime.ask(node, word)))
+            else:
+                with suppress(Stopped):
+                    told.append(await runtime.tell(node, word))
+            for _ in range(chance.randrange(5)):
+                await asyncio.sleep(0)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for conversation in told:
+            await conversation.wait()
+        await quiet()
+        assert runtime.conversations == []
+        if strategy != "stop":
+            assert runtime._mailboxes.boxes == {}
+    for outcome in outcomes:
+        each = outcome.exceptions if isinstance(outcome, ExceptionGroup) else [outcome]
+        for one in each:
+            assert isinstance(one, Message | ZeroDivisionError | Stopped), repr(one)
+    for conversation in told:
+        assert isinstance(
+            conversation.error, type(None) | ZeroDivisionError | Stopped | ExceptionGroup
+        ), conversation.error
+        assert conversation.reason == ("done" if conversation.error is None else "failed")

@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         "--every", metavar="SECONDS", type=_seconds, default=1.0, help="how often; unless given: 1"
     )
     _traceback(top)
-    top.set_defaults(act=_top)
+    top.set_defaults(act=_look)
     return main
 
 
@@ -191,7 +191,7 @@ def _graph(given: Any) -> int:
     return 0
 
 
-def _top(given: Any) -> int:
+def _look(given: Any) -> int:
     from llambdao.cli._top import top
 
     return top(given)

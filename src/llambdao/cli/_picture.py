@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec.json import decode
@@ -24,10 +25,9 @@ SORTS: dict[str, tuple[str, Callable[[NodeStatus], Any]]] = {
 }
 """What nodes can be sorted by, and how, for each key."""
 
-NODES = {"NODE": 0, "STATE": 9, "WAITING": 7, "BUSY": 5, "HANDLED": 8, "FAILED": 6} | {
-    "MEAN": 7,
-    "WORST": 7,
-}
+NODES = {
+    "NODE": 0, "STATE": 9, "WAITING": 7, "BUSY": 5, "HANDLED": 8, "FAILED": 6, "MEAN": 7, "WORST": 7
+}  # fmt: skip
 CONVERSATIONS = {"AGE": 7, "SAID": 6, "OPENED WITH": 0, "AT": 0, "WAITS FOR": 0}
 LETTERS = {"AGE": 7, "DEAD LETTER": 0, "FOR": 0, "REASON": 0}
 """How wide columns are; 0: what is left, shared as `RATIOS` say."""
@@ -39,6 +39,9 @@ TROUBLE = "bold red"
 
 WEIGHTS = (3, 2, 1)
 """How the lines are shared between nodes, conversations and dead letters, if there are too few."""
+
+NARROW, SPARED = 72, 2
+"""Below so many columns so many of those of the nodes, the last ones, are left out."""
 
 LATE = 2
 """After how many seconds without news something is wrong."""
@@ -73,8 +76,8 @@ class Picture:
         late = time.monotonic() - self._taken - self.every
         return int(late) if late >= LATE and not self.is_over else 0
 
-    def drawn(self, height: int | None = None) -> Group:
-        """The picture in so many lines; None: in as many as there is to tell."""
+    def drawn(self, width: int, height: int | None = None) -> Group:
+        """The picture in so many columns and lines; None: as many lines as there is to tell."""
         if (status := self._last) is None:
             return Group()
         head = [self._program(status), self._pace(status)]
@@ -86,7 +89,7 @@ class Picture:
             many = shares(room, many)
             foot = [*[Text()] * (room - sum(many)), *foot]
         tables = (
-            _nodes(status, many[0], self.sort),
+            _nodes(status, many[0], self.sort, len(NODES) - SPARED * (width < NARROW)),
             _conversations(status, many[1]),
             _letters(status, many[2]),
         )
@@ -136,11 +139,12 @@ class Picture:
 # -- the tables --------------------------------------------------------------------------------
 
 
-def _nodes(status: Status, many: int, sort: str) -> Table:
-    table = _table(NODES, (many, status.residents), SORTS[sort][0])
+def _nodes(status: Status, many: int, sort: str, width: int) -> Table:
+    columns = dict(islice(NODES.items(), width))
+    table = _table(columns, (many, status.residents), SORTS[sort][0])
     for node in sorted(status.nodes, key=SORTS[sort][1])[:many]:
         is_full = node.waiting >= node.room
-        table.add_row(
+        cells = (
             _cell(node.name),
             _cell(_state(node, is_full), TROUBLE if is_full or node.is_stopped else ""),
             _cell(amount(node.waiting), TROUBLE if is_full else ""),
@@ -150,6 +154,7 @@ def _nodes(status: Status, many: int, sort: str) -> Table:
             _cell(duration(node.mean)),
             _cell(duration(node.worst)),
         )
+        table.add_row(*cells[:width])
     return table
 
 
@@ -208,7 +213,8 @@ def _table(columns: dict[str, int], some: tuple[int, int] = (0, 0), sorted_by: s
 
 
 def _cell(text: str, style: str = "") -> Text:
-    return Text(seen(text), style, no_wrap=True, overflow="ellipsis")
+    words = seen(text).replace("\n", " ")
+    return Text(words, style, no_wrap=True, overflow="ellipsis")
 
 
 def _line(*parts: str | Text) -> Text:
@@ -255,7 +261,7 @@ def duration(seconds: float | None) -> str:
     if hours < 24:
         return f"{hours}h {minutes % 60:02}m"
     days = hours // 24
-    return f"{days}d {hours % 24:02}h" if days < 1000 else f"{days:,}d"
+    return f"{days}d {hours % 24:02}h" if days < 100 else f"{days:,}d"
 
 
 def amount(number: int | None) -> str:

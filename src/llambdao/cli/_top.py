@@ -167,7 +167,8 @@ def _once(feed: Feed) -> int:
         picture.take(feed.sure())
     except EOFError:
         picture.is_over = True
-    Console(highlight=False).print(picture.drawn())
+    console = Console(highlight=False)
+    console.print(picture.drawn(console.width))
     return 0
 
 
@@ -187,7 +188,7 @@ def _live(feed: Feed) -> int:
                 state = console.size, picture.count, picture.sort, picture.silence()
                 if state != shown:
                     shown = state
-                    live.update(picture.drawn(console.height), refresh=True)
+                    live.update(picture.drawn(*console.size), refresh=True)
                 select.select([feed.fileno(), keys], [], [], LOOK)
                 for key in _pressed(keys):
                     if key == "q":
@@ -197,7 +198,7 @@ def _live(feed: Feed) -> int:
                     picture.take(line)
     except EOFError:
         picture.is_over = True
-    console.print(picture.drawn())
+    console.print(picture.drawn(console.width))
     console.print(f"{feed.name} has ended.")
     return 0
 
@@ -216,7 +217,7 @@ def _terminal() -> Generator[int, None, None]:
         signal.SIGTSTP: signal.SIG_IGN,
     }
     handlers = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-    tty.setcbreak(keys)
+    tty.setcbreak(keys, termios.TCSANOW)
     try:
         yield keys
     finally:

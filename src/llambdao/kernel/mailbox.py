@@ -43,7 +43,7 @@ class Box:
     """The mailbox of one node, as long as something is in it."""
 
     __slots__ = (
-        "arrived", "holders", "parked", "pending", "promised", "room", "senders", "stopped", "turns"
+        "announced", "arrived", "holders", "parked", "pending", "promised", "room", "senders", "stopped", "turns"
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,7 +51,8 @@ class Box:
         self.turns: deque[Any] = deque()  # resumptions that wait while it is held
         self.parked: dict[int, Any] = {}  # starts that wait: for that, or for others to begin
         self.arrived: dict[int, Any] = {}  # all that has not begun, in the order of arrival
-        self.senders: dict[Any, deque[Any]] = {}  # the same by sender
+        self.announced: set[int] = set()  # what was asked and may be overtaken before it arrives
+        self.senders: dict[Any, deque[Any]] = {}  # both by sender, in the order said
         self.room: deque[Any] = deque()  # who waits for room
         self.pending: dict[int, Any] = {}  # what arrived though there was none, and who waits
         self.promised = 0  # room that was given and is not taken yet
@@ -65,7 +66,7 @@ class Box:
     def is_empty(self) -> bool:
         """Is there nothing to keep?"""
         return not (
-            self.holders or self.turns or self.parked or self.arrived or self.stopped
+            self.holders or self.turns or self.parked or self.senders or self.stopped
             or self.promised or self.room
         )  # fmt: skip
 
@@ -106,10 +107,8 @@ class Mailboxes:
         box = self.boxes.get(id(act.node))
         if box is None:
             return False
-        most = type(act.node).concurrency
-        is_free = act.busy or most is None or box.holders < most
         if act.talk is not None:
-            if is_free:
+            if act.busy or self._is_free(act.node, box):
                 return False
             box.turns.append((scheduler, act))
             scheduler.parked += 1
@@ -118,22 +117,28 @@ class Mailboxes:
             self.forget(act)
             scheduler.refuse(act, box.stopped(), "stopped")
             return True
+        if act.busy:  # it was let on
+            return False
         if self.rooms is not None and id(act) not in box.arrived:
-            if is_free and not box.arrived:
+            if self._is_free(act.node, box) and not box.arrived and not box.senders:
+                return False
+            if self._is_free(act.node, box) and not box.arrived and self._is_next(box, act):
+                self._leave(box, act)
+                self._tidy(act.node, box)
                 return False
             if (error := self.arrive(scheduler, act)) not in GOES_IN:
                 if not act.closed:
                     scheduler.refuse(act, error, "mailbox full")
                 return True
-        if is_free and self._is_next(box, act):
+            box = self.box(act.node)  # another one, if that was emptied for it
+        if self._is_free(act.node, box) and self._is_next(box, act):
             if self.rooms is not None:
                 self._leave(box, act)
                 if box.parked or box.turns:  # they have their turn when this one has had its
                     self.hold(act)
-                    if most is None:
+                    if type(act.node).concurrency is None:
                         self._hand_on(act.node, box)
-                elif box.is_empty:
-                    self.boxes.pop(id(act.node), None)
+                self._tidy(act.node, box)
             return False
         box.parked[id(act)] = (scheduler, act)
         scheduler.parked += 1
@@ -161,12 +166,13 @@ class Mailboxes:
                 scheduler, turn = box.parked.pop(found)
             scheduler.parked -= 1
             if not turn.closed:
+                if id(turn) in box.arrived:
+                    self._leave(box, turn)
                 self.hold(turn)
                 scheduler.resume(turn)
                 if scheduler.home is not None:
                     scheduler.home.wake()
-        if box.is_empty:
-            self.boxes.pop(id(node), None)
+        self._tidy(node, box)
 
     def _is_next(self, box: Box, act: Any) -> bool:
         """Has everything begun that the same sender sent this node before?"""
@@ -198,8 +204,17 @@ class Mailboxes:
                     scheduler.refuse(act, error, "mailbox full")
                 return error
         box.arrived[id(act)] = (scheduler, act)
-        box.senders.setdefault(act.message.sender, deque()).append(act)
+        if id(act) not in box.announced:
+            box.senders.setdefault(act.message.sender, deque()).append(act)
         return outcome
+
+    def announce(self, act: Any) -> None:
+        """A question was asked that has its turn later: nothing said after it comes before it."""
+        box = self.box(act.node)
+        if id(act) in box.arrived:
+            return
+        box.announced.add(id(act))
+        box.senders.setdefault(act.message.sender, deque()).append(act)
 
     def wait_for_room(self, act: Any, grant: Callable[[], None]) -> None:
         """Call `grant` when there is room for this message, which arrived although there was none."""
@@ -228,7 +243,7 @@ class Mailboxes:
     def forget(self, act: Any) -> None:
         """A message that has not begun never will."""
         box = self.boxes.get(id(act.node))
-        if box is None or id(act) not in box.arrived:
+        if box is None or not (id(act) in box.arrived or id(act) in box.announced):
             return
         if (parked := box.parked.pop(id(act), None)) is not None:
             parked[0].parked -= 1
@@ -262,20 +277,31 @@ class Mailboxes:
                 box.promised += 1
                 if not first():
                     box.promised -= 1
-        if box.is_empty:
-            self.boxes.pop(id(node), None)
+        self._tidy(node, box)
 
     def _leave(self, box: Box, act: Any) -> None:
         """A message leaves the mailbox."""
-        del box.arrived[id(act)]
-        mine = box.senders[act.message.sender]
-        mine.remove(act)
-        if not mine:
-            del box.senders[act.message.sender]
+        box.arrived.pop(id(act), None)
+        box.announced.discard(id(act))
+        mine = box.senders.get(act.message.sender)
+        if mine is not None and act in mine:
+            mine.remove(act)
+            if not mine:
+                del box.senders[act.message.sender]
         if (grant := box.pending.pop(id(act), None)) is not None:
+            box.room.remove(id(act))
             grant()
         if box.room:
             self.give_room(act.node)
+
+    def _is_free(self, node: Any, box: Box) -> bool:
+        most = type(node).concurrency
+        return most is None or box.holders < most
+
+    def _tidy(self, node: Any, box: Box) -> None:
+        """No idle node has a mailbox."""
+        if box.is_empty and self.boxes.get(id(node)) is box:
+            del self.boxes[id(node)]
 
     def _room(self, node: Any) -> Mailbox:
         return UNBOUNDED if self.rooms is None else self.rooms(node)

@@ -393,6 +393,17 @@ class Node(BaseModel):
 
     # -- fields --------------------------------------------------------------------------------
 
+    if not TYPE_CHECKING:  # to which it would mean that a node has any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only asked for what is not there. While a node sleeps (runtime/passivation.py) other
+            # attributes stand in the place of its own, and fetch them.
+            if name in type(self).__pydantic_fields__ and type(self.__dict__) is not dict:
+                value = self.__dict__.get(name, MISSING)
+                if value is not MISSING:
+                    return value
+            return super().__getattr__(name)
+
     def __setattr__(self, name: str, value: Any) -> None:
         undo = self._undo
         values = self.__dict__

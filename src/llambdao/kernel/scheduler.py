@@ -170,7 +170,8 @@ class Scheduler(Struct, eq=False):
         if most > SLICE and (self.home is not None or self.purse is not None):
             self.credit = SLICE
         if self.purse is not None:
-            self.credit = self.purse.take(self.credit)
+            wanted, self.credit = self.credit, 0
+            self.credit = self.purse.take(wanted)
         if self.limits is not LIMITS:
             self.deep_from = min(DEEP, self.limits.chain // 2, self.limits.hops or DEEP)
         if message.ink is None:
@@ -731,6 +732,8 @@ class Scheduler(Struct, eq=False):
     def refuse(self, act: Activation, error: Exception, reason: str) -> None:
         """A node does not take this message: a dead letter, and an error for who asked."""
         act.closed = True
+        if act.busy:
+            self.release(act)
         self.bury(act.message, reason, act.node, error)
         if self.roots:
             self.roots.pop(id(act), None)

@@ -203,6 +203,9 @@ class Talk:
     def began(self, mark: int) -> None:
         """A wait has set activations going: they run next, in order, after those before them."""
         stack, scheduler = self.scheduler.stack, self.scheduler
+        if scheduler.home is not None:  # it is said now, whoever has the next turn
+            for act in [act for act in stack[mark:] if act.talk is None]:
+                scheduler.mailboxes.announce(act)
         if self.act.busy:
             scheduler.release(self.act)
         if scheduler.settling is not self:
@@ -319,6 +322,14 @@ def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None)
         future.set_exception(error)
 
 
+def _unstopped(work: Any) -> Any:
+    """The value of a call in a thread; no future can hold a StopIteration."""
+    try:
+        return work()
+    except StopIteration as error:
+        raise RuntimeError(f"a call raised {error!r}") from error
+
+
 class Tasks:
     """The tasks and calls of one scheduler, on an event loop."""
 
@@ -351,7 +362,7 @@ class Tasks:
         work = partial(wait.function, *wait.args, **(wait.options or {}))
         if iscoroutinefunction(wait.function):
             return await work()
-        value = await asyncio.to_thread(work)
+        value = await asyncio.to_thread(_unstopped, work)
         return await value if isawaitable(value) else value
 
     async def _call(self, wait: Any, coroutine: Any) -> None:

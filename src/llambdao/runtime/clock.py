@@ -128,3 +128,4 @@ class Timers:
                 self.heap.append((due, number, sleeper))
         self.count = len(self.heap)
         heapify(self.heap)
+        self._arm()

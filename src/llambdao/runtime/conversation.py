@@ -112,6 +112,7 @@ class Conversation(run.Conversation):
         self._begun()
         while not self._is_over:
             await self._event()
+        await self.cleaned()
         return self
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ class DeadLetters(Node):
         word, _, which = message.content.partition(" ")
         if word != "again" or not which:
             raise Misused(f"expected `again ID` or `again all`, but got {message.content!r:.80}")
-        some = [one for one in self.kept if which == "all" or one.message.id.startswith(which)]
+        some = [one for one in self.kept if which == "all" or str(one.message.id).startswith(which)]
         some = [one for one in some if one.node is not None]
         if which != "all" and len(some) > 1:
             ids = ", ".join(letter.message.id for letter in some[:5])

@@ -23,6 +23,7 @@ from llambdao.kernel.turn import IN_TASK
 from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
+from llambdao.runtime.passivation import Passivation, Sleepers
 from llambdao.runtime.queue import RunQueue
 from llambdao.runtime.residents import Residents
 from llambdao.runtime.schedule import Schedule, Schedules
@@ -69,6 +70,7 @@ class Runtime:
       and a `stalled` event; None: nobody watches.
     * `top`: may `llambdao top` look in? Unless given, if the environment has LLAMBDAO_TOP=1 and
       time is real.
+    * `passivate`: which nodes leave memory while they have nothing to do; None: nobody.
 
     Leaving the block handles what is queued, then cancels what still waits.
 
@@ -96,9 +98,15 @@ class Runtime:
         answer: Callable[[Message], Any] | None = None,
         watchdog: float | None = 1.0,
         top: bool | None = None,
+        passivate: Passivation | None = None,
     ) -> None:
-        expected = {"limits": Limits, "mailbox": Mailbox, "supervisor": Supervisor}
-        for name, value in (("limits", limits), ("mailbox", mailbox), ("supervisor", supervisor)):
+        expected = {
+            "limits": Limits,
+            "mailbox": Mailbox,
+            "supervisor": Supervisor,
+            "passivate": Passivation,
+        }
+        for name, value in zip(expected, (limits, mailbox, supervisor, passivate), strict=True):
             if value is not None and not isinstance(value, expected[name]):
                 raise Misused(f"{name} is a {expected[name].__name__}(...), not {value!r:.80}")
         for need in ("now", "sleep", "salt"):
@@ -117,6 +125,9 @@ class Runtime:
         self._timers = Timers(clock, self._queue)
         self._schedules = Schedules(self)
         self._watchdog = None if watchdog is None else Watchdog(self, watchdog)
+        self.passivation = None if passivate is None else Sleepers(self, passivate)
+        if self.passivation is not None:
+            self._observers.append(self.passivation)
         self._pauses: deque[Any] = deque()
         self._expecting: dict[str, dict[int, Conversation]] = {}
         self._purse = None if budget is None else budget.purse(chunk=4096)
@@ -190,11 +201,12 @@ class Runtime:
         if self._state != "new":
             raise Misused("a runtime lives once; make another")
         self._loop = self._timers.loop = self._queue.loop = asyncio.get_running_loop()
-        self._since = self.clock.now()
-        self._open_window()
-        self._state = "running"
         self.residents.claim(self.nodes)
+        self._open_window()
+        self._state, self._since = "running", self.clock.now()
         self._schedules.start(one for node in [*self.nodes] for one in family(node))
+        if self.passivation is not None:
+            self.passivation.start(one for node in [*self.nodes] for one in family(node))
         if self._watchdog is not None:
             self._watchdog.start(self._loop)
 
@@ -216,6 +228,8 @@ class Runtime:
         ):
             if given is not None and not isinstance(given, kind):
                 raise Misused(f"{name} is a {kind.__name__}(...), not {given!r:.80}")
+        for one in family(node):
+            self.residents.check(one)
         is_new = self.residents.add(node)
         if self._state == "running":
             self.residents.claim([node])
@@ -229,7 +243,19 @@ class Runtime:
                     self._rooms[id(one)] = mailbox
         if self._state == "running":
             self._schedules.start(family(node))
+            if self.passivation is not None:
+                for one in family(node):
+                    self.passivation.rests(one)
         return node
+
+    def evict(self, node: Node) -> bool:
+        """Have a node sleep now, by hand (see `Passivation`): does it?
+
+        Not while it is at work or has mail. What cannot be stored raises `NotStorable`.
+        """
+        if self.passivation is None:
+            raise Misused("nobody sleeps in this runtime unless it has Runtime(passivate=...)")
+        return self.passivation.evict(node)
 
     async def stop(self, node: Node | None = None, *, deadline: float = 10.0) -> None:
         """Stop a node, or the whole runtime.
@@ -278,11 +304,17 @@ class Runtime:
         if self.top or (self.top is None and is_asked):
             from llambdao.runtime.window import Window
 
-            self._window = Window(self)
+            try:
+                self._window = Window(self)
+            except BaseException:
+                self.residents.release()
+                raise
 
     def _release(self) -> None:
         """Let go of everything: timers, signals, money, watchers, nodes."""
         self._timers.stop()
+        if self.passivation is not None:
+            self.passivation.stop()
         if self._signals is not None:
             self._signals.restore()
         if self._purse is not None:
@@ -544,7 +576,11 @@ class Runtime:
             word = f"{letter.message.content} ({letter.reason})"
             news = Message(word, "inform", self.dead_letters, edge.node, letter.message)
             if edge.node is not letter.node and self._state == "running":
-                self._open(self._conversation(edge.node, news, None, None))
+                conversation = self._conversation(edge.node, news, None, None)
+                try:
+                    self._open(conversation)
+                except Exception as error:  # noqa: BLE001  # it is a letter about a letter
+                    conversation.end(Reason.FAILED, repr(error))
 
     def _tell_observers(self, event: Event) -> None:
         for observer in [*self._observers]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush, nlargest, nsmallest
+from heapq import nlargest, nsmallest
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,8 +158,9 @@ def status(
     """
     now = runtime.clock.now()
     everybody = runtime.conversations
-    oldest = nsmallest(max(1, conversations), islice(everybody, LOOK), key=_said_at)
-    letters = [*runtime.dead_letters]
+    oldest = nsmallest(max(1, conversations), islice(everybody, LOOK), key=_order)
+    walks = [[*_walk(one._scheduler)] for one in oldest]
+    letters, timers = [*runtime.dead_letters], runtime._timers.heap
     return Status(
         name=_program(),
         pid=os.getpid(),
@@ -167,10 +168,13 @@ def status(
         state=runtime._state,
         open=len(everybody),
         oldest=_seconds(now - _said_at(oldest[0])) if oldest else None,
-        residents=len(runtime._supervisors.births),
-        nodes=_nodes(runtime, tally, nodes),
-        conversations=tuple(_conversation(one, now) for one in oldest[:conversations]),
-        due=_next_due(runtime._timers.heap, now),
+        residents=len(runtime.residents._claimed),
+        nodes=_nodes(runtime, tally, {id(a.node): a.node for w in walks for a, _ in w}, nodes),
+        conversations=tuple(
+            _conversation(one, walk, now)
+            for one, walk in zip(oldest[:conversations], walks, strict=False)
+        ),
+        due=max(0.0, _seconds(timers[0][0] - now)) if timers else None,
         budget=tuple(islice(_budget(runtime.budget), SCOPES)),
         dead=len(letters),
         letters=tuple(_letter(one, now) for one in letters[: -LETTERS - 1 : -1]),
@@ -181,10 +185,12 @@ def status(
 # -- conversations -----------------------------------------------------------------------------
 
 
-def _conversation(conversation: Conversation, now: int) -> ConversationStatus:
-    scheduler, found = conversation._scheduler, []
-    for act, waits in _walk(scheduler):
-        found += [(act, wait) for wait in waits]
+Walk = list[tuple[Any, list[Any]]]
+
+
+def _conversation(conversation: Conversation, walk: Walk, now: int) -> ConversationStatus:
+    scheduler = conversation._scheduler
+    found = [(act, wait) for act, waits in walk for wait in waits]
     return ConversationStatus(
         id=_text(scheduler.opening.id),
         words=_text(scheduler.opening.content, 40),
@@ -251,6 +257,12 @@ def _said_at(conversation: Conversation) -> int:
     return conversation._scheduler.opening.said_at  # type: ignore[no-any-return]
 
 
+def _order(conversation: Conversation) -> tuple[int, int]:
+    """Who comes first: the oldest, and of those the one that was opened first."""
+    scheduler = conversation._scheduler
+    return scheduler.opening.said_at, scheduler.salt
+
+
 def _numbered(serial: Any) -> int | None:
     """How many numbers were taken, if that can be seen without taking another."""
     _, _, number = repr(getattr(serial, "__self__", None)).partition("count(")
@@ -260,7 +272,9 @@ def _numbered(serial: Any) -> int | None:
 # -- nodes -------------------------------------------------------------------------------------
 
 
-def _nodes(runtime: Runtime, tally: Tally | None, most: int) -> tuple[NodeStatus, ...]:
+def _nodes(
+    runtime: Runtime, tally: Tally | None, known: dict[int, Node], most: int
+) -> tuple[NodeStatus, ...]:
     """The busiest first; the rest as they joined, where there are no more than that."""
     boxes, counts = runtime._mailboxes.boxes, {} if tally is None else tally.nodes
     full = nlargest(most, islice(boxes.items(), LOOK), key=lambda item: _weight(item[1]))
@@ -269,12 +283,13 @@ def _nodes(runtime: Runtime, tally: Tally | None, most: int) -> tuple[NodeStatus
         most, (one for one in counts.values() if one.failed), key=lambda one: one.failed
     )
     chosen: dict[int, Node] = {}
-    waiting = (_owner(runtime, counts, *item) for item in full)
+    known |= {number: one.node for number, one in counts.items()}
+    waiting = (_owner(runtime, known, *item) for item in full)
     ranks = waiting, (one.node for one in handled), (one.node for one in failed)
     for node in (one for row in zip_longest(*ranks) for one in row):
         if node is not None and len(chosen) < most:
             chosen[id(node)] = node
-    for node in islice(_residents(runtime, most), most):
+    for node in islice(runtime.residents._claimed.values(), most):
         if len(chosen) < most:
             chosen.setdefault(id(node), node)
     return tuple(
@@ -287,21 +302,11 @@ def _weight(box: Any) -> tuple[int, int, bool]:
     return len(box.arrived), box.holders, box.stopped is not None
 
 
-def _owner(runtime: Runtime, counts: dict[int, Count], number: int, box: Any) -> Node | None:
-    """Whose mailbox it is: a mailbox only knows its messages."""
+def _owner(runtime: Runtime, known: dict[int, Node], number: int, box: Any) -> Node | None:
+    """Whose mailbox it is: a mailbox itself knows no more than its messages."""
     for _, act in (*islice(box.arrived.values(), 1), *islice(box.turns, 1)):
         return act.node  # type: ignore[no-any-return]
-    return counts[number].node if number in counts else runtime.residents.find(number)
-
-
-def _residents(runtime: Runtime, most: int) -> Iterator[Node]:
-    """The nodes that live in it, members behind their network; of each not more than so many."""
-    todo = deque(runtime.nodes[:most])
-    while todo:
-        yield (node := todo.popleft())
-        members = getattr(node, "members", ())
-        if isinstance(members, list | tuple):
-            todo.extendleft(one for one in members[:most][::-1] if isinstance(one, Node))
+    return known.get(number) or runtime.residents.find(number)
 
 
 def _node(runtime: Runtime, node: Node, count: Count | None) -> NodeStatus:
@@ -318,21 +323,6 @@ def _node(runtime: Runtime, node: Node, count: Count | None) -> NodeStatus:
 
 
 # -- what else there is ------------------------------------------------------------------------
-
-
-def _next_due(heap: list[tuple[int, int, Any]], now: int) -> float | None:
-    """When the first one in a heap of timers is due whose sleeper is not over."""
-    todo = [(heap[0][0], 0)] if heap else []
-    for _ in range(WALK):
-        if not todo:
-            break
-        due, place = heappop(todo)
-        if not heap[place][2].is_over:
-            return max(0.0, _seconds(due - now))
-        for below in (2 * place + 1, 2 * place + 2):
-            if below < len(heap):
-                heappush(todo, (heap[below][0], below))
-    return None
 
 
 def _budget(budget: Any) -> Iterator[str]:

@@ -215,7 +215,9 @@ def _line(inner: list[FrameType], handler: Any) -> FrameType | None:
 
     A handler of our own may call the program's code, as a group chat asks its `until`.
     """
-    somebodys = [frame for frame in inner if _package(frame.f_globals) not in OWN]
+    others = [frame for frame in inner if _package(frame.f_globals) not in OWN]
+    written = [frame for frame in others if "site-packages" not in frame.f_code.co_filename]
+    somebodys = written or others  # a program may be installed, too
     if handler is not None and (_package(handler.__globals__) not in OWN or not somebodys):
         file = handler.__code__.co_filename
     elif somebodys:

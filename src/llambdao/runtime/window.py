@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import DecodeError, Meta, Struct
 from msgspec.json import decode, encode
@@ -28,8 +28,8 @@ __all__ = ["Request", "Window", "windows"]
 BEAT = 0.1
 """How many seconds the beats of the event loop are apart by which its lag is told."""
 
-PATIENCE = 10.0
-"""How many seconds a viewer has to say what it wants."""
+PATIENCE, LONGEST = 10.0, 1024
+"""How many seconds a viewer has to say what it wants, and how many bytes."""
 
 NAMING = threading.Lock()
 """Held by whoever looks for a free name, until it is taken."""
@@ -55,55 +55,80 @@ class Window:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.pid = runtime, os.getpid()
         self.tally: Tally | None = None
-        self._viewers: set[asyncio.Task[Any]] = set()
+        self._viewers: set[asyncio.Task[None]] = set()
         self._looking = 0
-        self._is_shut = False
         self._loop = asyncio.get_running_loop()
-        listening = _listen()
-        self.path = Path(listening.getsockname())
-        self._server = self._loop.create_task(
-            asyncio.start_unix_server(self._serve, sock=listening, limit=1024)
-        )
+        self._socket = _listen()
+        self.path = Path(self._socket.getsockname())
+        self._loop.add_reader(self._socket, self._come)
 
     async def close(self) -> None:
         """Take it away; those who look see the end."""
-        self._is_shut = True
         if os.getpid() == self.pid:
             self.path.unlink(missing_ok=True)
-        (await self._server).close()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
         for viewer in self._viewers:
             viewer.cancel()
         if self._viewers:
             await asyncio.wait([*self._viewers])
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _come(self) -> None:
         """Somebody has come."""
-        task: Any = asyncio.current_task()
-        self._viewers.add(task)
         try:
-            every = await _asked(reader)
-            if every is not None and not self._is_shut:
-                await self._show(every, reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # gone, or the window was taken away: asyncio's streams know of no cancelled task
-        finally:
-            self._viewers.discard(task)
-            writer.close()
+            caller, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # and has left
+            return
+        except OSError:  # too many files are open: nobody is let in for a while
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(1, self._come_again)
+            return
+        caller.setblocking(False)
+        viewer = self._loop.create_task(self._serve(caller))
+        self._viewers.add(viewer)
+        viewer.add_done_callback(self._viewers.discard)
+        viewer.add_done_callback(lambda _: caller.close())
 
-    async def _show(
-        self, every: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def _come_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._come)
+
+    async def _serve(self, caller: socket.socket) -> None:
+        with suppress(ConnectionError):  # when it leaves
+            every = await self._asked(caller)
+            if every is not None:
+                await self._show(caller, every)
+
+    async def _asked(self, caller: socket.socket) -> float | None:
+        """Every how many seconds somebody wants a status; None if it asks for anything else."""
+        line = b""
+        with suppress(TimeoutError, ValueError, DecodeError):
+            async with asyncio.timeout(PATIENCE):
+                while not line.endswith(b"\n"):
+                    piece = await self._loop.sock_recv(caller, LONGEST)
+                    line += piece
+                    if not piece or len(line) >= LONGEST:
+                        return None
+            return decode(line, type=Request).every
+        return None
+
+    async def _show(self, caller: socket.socket, every: float) -> None:
         with self._counting() as tally:
-            leaves = asyncio.ensure_future(_leaves(reader))
+            leaves = self._loop.create_task(self._leaves(caller))
             try:
                 await tally.adopt(self.runtime.conversations)
                 while not leaves.done():
-                    writer.write(encode(status(self.runtime, tally)) + b"\n")
-                    await writer.drain()
+                    line = encode(status(self.runtime, tally)) + b"\n"
+                    await self._loop.sock_sendall(caller, line)
                     await asyncio.wait([leaves], timeout=every)
             finally:
                 leaves.cancel()
                 await asyncio.wait([leaves])
+
+    async def _leaves(self, caller: socket.socket) -> None:
+        """Wait until a viewer has left, or says something more, which is none of its business."""
+        with suppress(ConnectionError):
+            await self._loop.sock_recv(caller, 1)
 
     @contextmanager
     def _counting(self) -> Generator[Tally, None, None]:
@@ -130,21 +155,6 @@ class Window:
             self._loop.call_at(now + BEAT, self._beat, tally, now + BEAT)
 
 
-async def _asked(reader: asyncio.StreamReader) -> float | None:
-    """Every how many seconds a viewer wants to see something; None if it asks for anything else."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return decode(await reader.readline(), type=Request).every
-    except (TimeoutError, ValueError, DecodeError):
-        return None
-
-
-async def _leaves(reader: asyncio.StreamReader) -> None:
-    """Wait until a viewer has left, or says something more, which is none of its business."""
-    with suppress(ConnectionError):
-        await reader.read(1)
-
-
 def _listen() -> socket.socket:
     """A socket that listens, in a folder that nobody else may open."""
     if not hasattr(socket, "AF_UNIX"):
@@ -160,6 +170,7 @@ def _listen() -> socket.socket:
             listening.bind(str(path))
             path.chmod(0o600)
             listening.listen()
+            listening.setblocking(False)
     except OSError as error:
         listening.close()
         raise Misused(
@@ -171,11 +182,10 @@ def _listen() -> socket.socket:
 
 def _free_name(folder: Path) -> Path:
     """The name of this process, with a number if another runtime in it has that already."""
-    for number in count(1):
-        path = folder / (str(os.getpid()) if number == 1 else f"{os.getpid()}.{number}")
-        if not _answers(path):
-            path.unlink(missing_ok=True)
-            break
+    pid = os.getpid()
+    names = (folder / (f"{pid}" if number == 1 else f"{pid}.{number}") for number in count(1))
+    path = next(path for path in names if not _answers(path))
+    path.unlink(missing_ok=True)
     return path
 
 
@@ -222,7 +232,7 @@ def _answers(path: Path) -> bool:
             caller.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
-        except OSError:  # too busy to answer
+        except (BlockingIOError, TimeoutError):  # too busy to answer
             return True
         return True
 

@@ -15,6 +15,12 @@ __all__ = ["KINDS", "Chance", "Fault", "Faults", "SimulatedFault"]
 KINDS = ("slow", "failing", "lost", "duplicated", "reordered", "cancelled")
 """In this order they are drawn."""
 
+INSTEAD = {
+    "lost": ("slow", "failing", "duplicated", "reordered"),
+    "reordered": ("slow", "duplicated"),
+}
+"""What cannot happen any more to a message that is lost, or overtaken."""
+
 
 class SimulatedFault(LlambdaoError):
     """What a handler raises that was to fail in a simulation."""
@@ -29,7 +35,7 @@ class Faults(Struct, frozen=True, kw_only=True):
       later one.
     * `lost`: a message never comes. Who asked gets no answer until the `timeout`, or `NoAnswer` at
       once if there is none; what was told is a dead letter with the reason `lost`.
-    * `duplicated`: what was told comes twice.
+    * `duplicated`: what was told comes once more, after what has been told by then.
     * `reordered`: what was told is overtaken by what the same sender says to the same node within
       `seconds`. A runtime promises that this does not happen; wires between runtimes may not.
     * `cancelled`: whoever opened a conversation cancels it, after some turns and at most `seconds`.
@@ -124,8 +130,8 @@ class Chance:
             chance = random.Random(f"{self.seed}/{where}/{nth}")
             numbers = [(kind, rate, chance.random(), chance.random()) for kind, rate in self.rates]
             drawn = {kind: amount for kind, rate, number, amount in numbers if number < rate}
-        found = {
-            kind: Fault(kind, where, nth, amount) for kind, amount in drawn.items() if may(kind)
-        }
+        kinds = [kind for kind in drawn if may(kind)]
+        never = {kind for one in kinds for kind in INSTEAD.get(one, ())}
+        found = {kind: Fault(kind, where, nth, drawn[kind]) for kind in kinds if kind not in never}
         self.injected += found.values()
         return found

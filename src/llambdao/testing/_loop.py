@@ -10,7 +10,6 @@ from typing import Any
 
 from llambdao.kernel.errors import Deadlock, Misused
 from llambdao.runtime.clock import Timers
-from llambdao.runtime.queue import RunQueue
 from llambdao.testing._clock import VirtualClock
 
 __all__ = ["LoopTimers", "SimulatedLoop"]
@@ -146,9 +145,16 @@ class LoopTimers(Timers):
 
     clock: VirtualClock
 
-    def __init__(self, clock: VirtualClock, queue: RunQueue) -> None:
-        super().__init__(clock, queue)
-        self.is_real = True
+    def at(self, due: int, sleeper: Any) -> None:
+        """Call `sleeper.tick(now)` when it is that late, in ns since 1970."""
+        super().at(due, sleeper)
+        if due < self.armed:
+            self._arm()
+
+    def forget(self) -> None:
+        """A sleeper is over: no time passes on its account."""
+        super().forget()
+        self._arm()
 
     def _arm(self) -> None:
         if self.handle is not None:
@@ -162,6 +168,3 @@ class LoopTimers(Timers):
         """Somebody's time has come: to the ns, which the loop counts in parts of a second."""
         self.clock.time = max(self.clock.time, self.armed)
         super()._ring()
-
-    def _mind_jumps(self) -> None:
-        """Nobody sets a virtual clock by hand."""

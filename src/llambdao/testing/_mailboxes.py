@@ -97,7 +97,7 @@ class FaultyMailboxes(Mailboxes):
             return True
         if "failing" in faults:
             act.handler = (_failing, PLAIN)
-        if "duplicated" in faults and "reordered" not in faults:
+        if "duplicated" in faults:
             self._double(scheduler, act)
         seconds = self.chance.faults.seconds
         if (fault := faults.get("reordered")) is not None:
@@ -129,7 +129,7 @@ class FaultyMailboxes(Mailboxes):
             scheduler._input(act.parent.ended, act)
 
     def _double(self, scheduler: Any, act: Activation) -> None:
-        """It comes once more, right after the first."""
+        """It comes once more, after the first and whatever has arrived by then."""
         copy = Activation(act.node, act.message, act.handler, None, None, 0, None, 0)
         self.known[id(copy)] = copy
         scheduler.roots = scheduler.roots or {}
@@ -206,15 +206,16 @@ class FaultyMailboxes(Mailboxes):
                 act.value, act.error = None, _fault(act.node, act.message)
 
     def _doom(self, scheduler: Any, fault: Fault) -> None:
-        """This conversation is to be cancelled, after one to eight turns, and perhaps some time."""
+        """This conversation is to be cancelled, after up to eight turns, and perhaps some time."""
         turns, part = divmod(fault.amount * 8, 1)
         seconds = max(0.0, part - 0.5) * 2 * self.chance.faults.seconds
-        self.doomed[id(scheduler)] = (scheduler, int(turns) + 1, seconds)
+        self.doomed[id(scheduler)] = (scheduler, int(turns), seconds)
+        self._approach(scheduler)
 
     def _approach(self, scheduler: Any) -> None:
         """Another turn of a conversation that is to be cancelled."""
         _, turns, seconds = self.doomed.pop(id(scheduler))
-        if turns > 1:
+        if turns:
             self.doomed[id(scheduler)] = (scheduler, turns - 1, seconds)
             return
         end, why = scheduler.home.end, "cancelled by a simulated fault"

@@ -50,6 +50,12 @@ class World:
     def __init__(
         self, seed: int, faults: Faults | None, replay: Replay | None, turns: int = 1_000_000
     ) -> None:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise Misused(
+                "simulate runs an event loop of its own, and one runs here already; call it from a"
+                " plain function, or `await asyncio.to_thread(simulate, program)`"
+            )
         self.seed = seed
         self.random = random.Random(f"{seed}/program")
         self.clock = VirtualClock()
@@ -137,12 +143,19 @@ class World:
                 self.error = self.error or error
             finally:
                 self._is_over = True
-                loop.turns = CLEANING
-                with suppress(Exception, asyncio.CancelledError):
-                    loop.run_until_complete(self._end())
+                self._clean()
+
+    def _clean(self) -> None:
+        """Cancel what the program has left, and let it clean up."""
+        self._loop.turns = CLEANING
+        end = self._loop.create_task(self._end())
+        for _ in range(10):  # tasks that were waiting for who was interrupted are interrupted, too
+            with suppress(Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                self._loop.run_until_complete(end)
+            if end.done():
+                break
 
     async def _end(self) -> None:
-        """Cancel what the program has left."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -176,12 +189,6 @@ def run(program: Program, world: World) -> World:
 
     The garbage collector does not come when it likes: what it cleans up could differ.
     """
-    with suppress(RuntimeError):
-        asyncio.get_running_loop()
-        raise Misused(
-            "simulate runs an event loop of its own, and one runs here already; call it from a"
-            " plain function, or `await asyncio.to_thread(simulate, program)`"
-        )
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -195,7 +202,7 @@ def run(program: Program, world: World) -> World:
 def plain(detail: Any) -> str:
     """What there is to say about an event or an error, but for what differs in each run."""
     text = repr(detail) if isinstance(detail, BaseException) else str(detail)
-    return re.sub(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{32}\b", "...", text)
+    return re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{32}|Task-\d+)\b", "...", text)
 
 
 def _drawing(seed: int) -> Callable[[int], int]:
