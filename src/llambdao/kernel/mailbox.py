@@ -117,28 +117,20 @@ class Mailboxes:
             self.forget(act)
             scheduler.refuse(act, box.stopped(), "stopped")
             return True
-        if act.busy:  # it was let on
+        if act.busy or (id(act) in box.announced and self._may_begin(box, act)):
+            self._begins(box, act)
             return False
         if self.rooms is not None and id(act) not in box.arrived:
-            if self._is_free(act.node, box) and not box.arrived and not box.senders:
-                return False
-            if self._is_free(act.node, box) and not box.arrived and self._is_next(box, act):
-                self._leave(box, act)
-                self._tidy(act.node, box)
+            if not box.senders and self._may_begin(box, act):
                 return False
             if (error := self.arrive(scheduler, act)) not in GOES_IN:
+                self.forget(act)
                 if not act.closed:
                     scheduler.refuse(act, error, "mailbox full")
                 return True
             box = self.box(act.node)  # another one, if that was emptied for it
-        if self._is_free(act.node, box) and self._is_next(box, act):
-            if self.rooms is not None:
-                self._leave(box, act)
-                if box.parked or box.turns:  # they have their turn when this one has had its
-                    self.hold(act)
-                    if type(act.node).concurrency is None:
-                        self._hand_on(act.node, box)
-                self._tidy(act.node, box)
+        if self._may_begin(box, act):
+            self._begins(box, act)
             return False
         box.parked[id(act)] = (scheduler, act)
         scheduler.parked += 1
@@ -166,8 +158,9 @@ class Mailboxes:
                 scheduler, turn = box.parked.pop(found)
             scheduler.parked -= 1
             if not turn.closed:
-                if id(turn) in box.arrived:
-                    self._leave(box, turn)
+                if box.arrived.pop(id(turn), None) is not None:  # it has no need of room any more
+                    box.announced.add(id(turn))
+                    self._left(box, turn)
                 self.hold(turn)
                 scheduler.resume(turn)
                 if scheduler.home is not None:
@@ -279,20 +272,36 @@ class Mailboxes:
                     box.promised -= 1
         self._tidy(node, box)
 
+    def _begins(self, box: Box, act: Any) -> None:
+        """Its handler begins; those who wait for that come when it has had its turn."""
+        self._leave(box, act)
+        if box.parked or box.turns:
+            self.hold(act)
+            self._hand_on(act.node, box)
+        self._tidy(act.node, box)
+
     def _leave(self, box: Box, act: Any) -> None:
         """A message leaves the mailbox."""
-        box.arrived.pop(id(act), None)
+        had_room = box.arrived.pop(id(act), None) is not None
         box.announced.discard(id(act))
         mine = box.senders.get(act.message.sender)
         if mine is not None and act in mine:
             mine.remove(act)
             if not mine:
                 del box.senders[act.message.sender]
+        if had_room:
+            self._left(box, act)
+
+    def _left(self, box: Box, act: Any) -> None:
+        """There is room for one more."""
         if (grant := box.pending.pop(id(act), None)) is not None:
             box.room.remove(id(act))
             grant()
         if box.room:
             self.give_room(act.node)
+
+    def _may_begin(self, box: Box, act: Any) -> bool:
+        return self._is_free(act.node, box) and self._is_next(box, act)
 
     def _is_free(self, node: Any, box: Box) -> bool:
         most = type(node).concurrency

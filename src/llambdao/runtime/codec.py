@@ -57,12 +57,11 @@ class Codec:
 
         `at` is what errors call it; `met` takes every node in it, by id.
         """
-        writer = Writer(self.tables, met)
         try:
             try:
-                return msgspec.json.encode(writer.write(value, DEEPEST))
+                return msgspec.json.encode(Writer(self.tables, met).write(value, DEEPEST))
             except UnicodeEncodeError:  # half a surrogate pair somewhere, which no JSON can hold
-                writer.is_careful = True
+                writer = Writer(self.tables, met, is_careful=True)
                 return msgspec.json.encode(writer.write(value, DEEPEST))
         except Stuck as stuck:
             raise NotStorable(stuck.text(at)) from stuck.__cause__

@@ -60,7 +60,7 @@ class Passivation(Struct, frozen=True):
 
     after: float = 120.0
     path: str | Path | None = None
-    batch: int = 32
+    batch: int = 16
 
     def __post_init__(self) -> None:
         if type(self.after) not in {int, float} or not 0 <= self.after < 1e9:

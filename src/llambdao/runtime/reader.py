@@ -36,7 +36,7 @@ class Reader:
         self.tables, self.nodes = tables, nodes
 
     def read(self, tree: Any, left: int) -> Any:
-        """A value of plain data; `left` is how deep it may go on."""
+        """A value of plain data, which is used up; `left` is how deep it may go on."""
         cls = type(tree)
         if cls is not dict and cls is not list:
             return tree
@@ -46,11 +46,11 @@ class Reader:
             return [self.read(one, left - 1) for one in tree]
         if "$" not in tree:
             return {key: self.read(one, left - 1) for key, one in tree.items()}
-        tag, parts = tree["$"], {name: one for name, one in tree.items() if name != "$"}
+        tag = tree.pop("$")
         read = READERS.get(tag) if type(tag) is str else None
         if read is None:
             raise ValueError(f"nothing is written as {tag!r:.80}")
-        return read(self, left - 1, **parts)
+        return read(self, left - 1, **tree)
 
     # -- what has no parts ---------------------------------------------------------------------
 
@@ -126,7 +126,10 @@ class Reader:
         return defaultdict(None if of is None else MAKERS[of], self._dict(left, v))
 
     def _fields(self, v: Any, left: int) -> dict[str, Any]:
-        return {name: self.read(one, left) for name, one in exactly(dict, v).items()}
+        return {
+            name: one if type(one) is str else self.read(one, left)
+            for name, one in exactly(dict, v).items()
+        }
 
     # -- classes of the program ----------------------------------------------------------------
 

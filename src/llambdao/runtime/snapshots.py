@@ -37,6 +37,7 @@ STAYS = ("name", "members")
 """The fields that a node keeps while it sleeps: by them it is found, shown and sent to."""
 
 SCHEMA = """
+pragma page_size = 16384;
 pragma journal_mode = wal;
 pragma synchronous = off;  -- nobody reads it after a crash
 create table if not exists asleep (

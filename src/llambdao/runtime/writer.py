@@ -67,9 +67,12 @@ class Stuck(Exception):
 class Writer:
     """Makes plain data of values."""
 
-    def __init__(self, tables: list[Table], met: dict[str, Any] | None) -> None:
+    def __init__(
+        self, tables: list[Table], met: dict[str, Any] | None, *, is_careful: bool = False
+    ) -> None:
         self.tables, self.met = tables, met
-        self.is_careful = False  # is every str looked at?
+        self.is_careful = is_careful  # is every str looked at?
+        self.nodes: dict[int, Any] = {}  # those written already, by id()
 
     def write(self, value: Any, left: int) -> Any:
         """A value as plain data; `left` is how deep it may go on."""
@@ -78,7 +81,7 @@ class Writer:
             raise Stuck("", is_deep=True)
         if cls is str:
             return self.text(value)
-        write = WRITERS.get(cls) or WRITERS.get(_base_of(cls))
+        write = writer_of(cls)
         if write is None:
             raise Stuck(why_not(value))
         return write(self, value, left - 1)
@@ -184,9 +187,13 @@ class Writer:
         """Values by name."""
         written: dict[str, Any] = {}
         name = ""
+        is_plain = not self.is_careful and left > 0
         try:
             for name, item in fields:
-                written[name] = self.write(item, left)
+                if type(item) is str and is_plain:  # as most are
+                    written[name] = item
+                else:
+                    written[name] = self.write(item, left)
         except Stuck as stuck:
             stuck.steps.append((step.format(name), id(owner)))
             raise
@@ -252,10 +259,12 @@ class Writer:
     # -- who, and what was said ----------------------------------------------------------------
 
     def _node(self, value: Node, left: int) -> Any:
-        if self.met is not None:
-            self.met[value.id] = value
-        name = dict.get(vars(value), "name") or type(value).__name__  # no `__str__` of the program
-        return self._reference("node", value.id, name, value.role)
+        if (written := self.nodes.get(id(value))) is None:
+            if self.met is not None:
+                self.met[value.id] = value
+            name = dict.get(vars(value), "name") or type(value).__name__  # none of its code is run
+            written = self.nodes[id(value)] = self._reference("node", value.id, name, value.role)
+        return written
 
     def _address(self, value: Address, left: int) -> Any:
         return self._reference("address", value.id, value.name, value.role)
@@ -263,7 +272,8 @@ class Writer:
     def _reference(self, tag: str, *parts: Any) -> Any:
         if not all(type(part) is str for part in parts):
             raise Stuck(f" is known by {parts!r:.80}; id, name and role are each a str")
-        return {"$": tag, **dict(zip(("v", "name", "role"), map(self.text, parts), strict=True))}
+        number, name, role = map(self.text, parts)
+        return {"$": tag, "v": number, "name": name, "role": role}
 
     def _ref(self, value: Ref, left: int) -> Any:
         return {"$": "ref", "v": self.text(value.id)}
@@ -277,11 +287,13 @@ class Writer:
             if answered.id is None:
                 raise Stuck(".reply_to was never said, and so has no id to be found by")
             answered = Ref(answered.id)
-        given = {name: getattr(value, name) for name in ("intent", "sender", "to", "id", "action")}
-        given |= {"reply_to": answered, "timestamp": value._timestamp}
-        given |= {"metadata": dict(value.metadata) or None}
-        blanks = [(name, one) for name, one in given.items() if one is not None]
-        written = self._fields(value, [("content", value.content), *blanks], left)
+        given = {
+            "content": value.content, "intent": value.intent, "sender": value.sender,
+            "to": value.to, "reply_to": answered, "timestamp": value._timestamp, "id": value.id,
+            "action": value.action, "metadata": {**value.metadata} or None,
+        }  # fmt: skip
+        fields = [(name, one) for name, one in given.items() if one is not None]
+        written = self._fields(value, fields, left)
         if own := cls.__struct_fields__[COMMON:]:
             self.tables = [declared(cls), *self.tables]
             written |= self._fields(value, [(name, getattr(value, name)) for name in own], left)
@@ -325,11 +337,14 @@ def _named_by_offset(zone: timezone) -> str:
 
 
 @lru_cache(1024)
-def _base_of(cls: Any) -> Any:
-    """Under what the way to write a class is found."""
-    if issubclass(cls, Message):
-        return Message
-    return Node if issubclass(cls, Node) else sort_of(cls)
+def writer_of(cls: Any) -> Callable[[Writer, Any, int], Any] | None:
+    """How the values of a class are written."""
+    if cls in WRITERS:
+        return WRITERS[cls]
+    for base in (Message, Node):
+        if issubclass(cls, base):
+            return WRITERS[base]
+    return WRITERS.get(sort_of(cls))
 
 
 TEXTS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
