@@ -430,7 +430,7 @@ def test_a_replay_can_be_written_down():
     """It is plain data, whose `repr` makes it again."""
     replay = Replay(7, (0, 2), (Fault("slow", "Ann > Bob: hello (chat)", 2, 0.5),))
     assert eval(repr(replay)) == replay
-    assert str(replay.faults[0]) == "slow: Ann > Bob: hello (chat) (no. 2)"
+    assert str(replay.faults[0]) == "slow by 0.5 s: Ann > Bob: hello (chat) (no. 2)"
 
 
 def test_only_the_same_error_counts_when_it_is_shrunk():
@@ -624,6 +624,23 @@ def test_a_lost_opening_has_no_answer():
     assert (seconds, reason) == (40, Reason.CANCELLED)
 
 
+def test_who_comes_after_a_lost_message_is_not_held_up():
+    """It is gone, and nobody waits for it but who asked."""
+
+    async def program(simulation):
+        echo = Echo(name="echo")
+        async with simulation.runtime(echo) as runtime:
+            first = asyncio.ensure_future(runtime.ask(echo, query("1"), timeout=40))
+            await asyncio.sleep(1)
+            assert (await runtime.ask(echo, query("2"))).content == "2"
+            assert simulation.seconds == 1
+            with pytest.raises(NoAnswer):
+                await first
+
+    planned = Replay(0, (), (Fault("lost", "you > echo: 1 (query)"),))
+    assert simulate(program, replay=planned).faults == {"lost": 1}
+
+
 class AsyncAsker(Asker):
     async def query(self, message):
         try:
@@ -756,6 +773,23 @@ def test_faults_that_do_not_matter_are_left_out():
     assert type(again.value) is AssertionError
     with pytest.raises(AssertionError):
         simulate(program, replay=error.replay)
+
+
+def test_a_replay_needs_no_faults():
+    """Neither where they may strike nor how long they last: it says so itself."""
+
+    async def program(simulation):
+        ear = Ear(name="ear")
+        async with simulation.runtime(ear) as runtime:
+            await runtime.tell(ear, Message("hello", intent="inform"))
+            await asyncio.sleep(50)
+        assert ear.heard == ["hello"]
+
+    with pytest.raises(Interleaving, match=r"the fault \"slow by [\d.]+ s: you > ear") as caught:
+        simulate(program, faults=Faults(slow=1, seconds=1000, nodes=["ear"]))
+    assert caught.value.replay.faults[0].seconds > 50
+    with pytest.raises(AssertionError):
+        simulate(program, replay=caught.value.replay)
 
 
 def test_faults_and_choices_are_drawn_apart():

@@ -420,7 +420,22 @@ async def test_what_is_cancelled_is_not_busy_for_ever():
         await turns()
         assert [one.handlers for one in status_of(runtime, tally).nodes] == [1, 1]
         await conversation.cancel()
-        assert [one.handlers for one in status_of(runtime, tally).nodes] == [0, 0]
+        nodes = status_of(runtime, tally).nodes
+        assert [(one.handlers, one.handled, one.worst) for one in nodes] == [(0, 0, None)] * 2
+
+
+@on_a_loop
+async def test_a_conversation_with_an_observer_of_its_own_is_counted_too():
+    """Whoever else looks on."""
+    seen = []
+    async with home(echo := Echo(name="Bob")) as runtime:
+        conversation = runtime.send(
+            echo, request("hi"), observe=lambda event: seen.append(event.kind)
+        )
+        runtime._observers.append(tally := Tally())
+        assert [str(reply) async for reply in conversation] == ["Bob: hi"]
+        assert node_of(status_of(runtime, tally), echo).handled == 1
+    assert seen == ["said", "delivered", "said", "ended", "over"]
 
 
 @on_a_loop

@@ -130,10 +130,11 @@ class Picture:
         counted = f"counted for {duration(status.counted)}"
         if not with_keys:
             return _line(counted)
-        keys = Text("sort:", end="")
-        for key, (word, _) in SORTS.items():
-            keys.append(f"  {key} {word}", "bold" if key == self.sort else "")
-        return _line("q leaves", keys, counted)
+        keys = Text("  ").join(
+            Text(f"{key} {word}", "bold" if key == self.sort else "")
+            for key, (word, _) in SORTS.items()
+        )
+        return _line("q leaves", Text("sort by ").append_text(keys), counted)
 
 
 # -- the tables --------------------------------------------------------------------------------

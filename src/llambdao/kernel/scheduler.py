@@ -717,6 +717,10 @@ class Scheduler(Struct, eq=False):
                     failed.append(error)
             if one.deep:
                 self.chains.forget(one)
+            if self.settling is not None and self.settling is one.talk:
+                self.settling = None
+                self.stack.extend(reversed(self.begun))
+                self.begun = ()
             if one.busy:
                 if isinstance(one.talk, GeneratorType) or ending is None:
                     self.release(one)
@@ -732,7 +736,7 @@ class Scheduler(Struct, eq=False):
     def refuse(self, act: Activation, error: Exception, reason: str) -> None:
         """A node does not take this message: a dead letter, and an error for who asked."""
         act.closed = True
-        if act.busy:
+        if act.busy and act.talk is None:
             self.release(act)
         self.bury(act.message, reason, act.node, error)
         if self.roots:

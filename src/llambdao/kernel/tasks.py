@@ -18,7 +18,7 @@ from llambdao.kernel.dispatch import ASYNC_GENERATOR
 from llambdao.kernel.errors import Deadlock, Misused
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
-from llambdao.kernel.waits import WAITING, Wait
+from llambdao.kernel.waits import OVER, WAITING, Wait
 
 __all__ = ["PrivateLoop", "Talk", "Tasks"]
 
@@ -86,8 +86,7 @@ class Talk:
         """Hand over what was said, or go on with this value."""
         if self.over is not None:
             result, failure = self.over
-            for future in self.ours:  # awaited by what the handler left behind
-                self.tasks.loop.call_soon(future.cancel)
+            self._leave()
             if failure is not None:
                 raise failure
             raise StopIteration(result)
@@ -105,8 +104,13 @@ class Talk:
 
         Gives back the task if it still cleans up.
         """
+        for said in (self.said, self.over[0] if self.over else None):
+            if isinstance(said, Wait):
+                said.state = OVER  # it was said, though nobody will begin it
         if self.task is not None:
-            if not self.task.done():
+            if self.task.done():
+                self._leave()
+            else:
                 self.task.cancel()
                 if not self.has_begun:  # it never will, nor tell us
                     self.set_level(IDLE)
@@ -116,6 +120,11 @@ class Talk:
         if hasattr(self.source, "close"):
             self.source.close()
         return None
+
+    def _leave(self) -> None:
+        """Whatever the handler has left behind that awaits our waits is cancelled."""
+        for future in self.ours:
+            self.tasks.loop.call_soon(future.cancel)
 
     def go_on(self, value: Any, error: BaseException | None) -> Any:
         """Let the task go on, now that there is something for it."""
@@ -260,8 +269,7 @@ class Talk:
             self.over = (result, failure)
             self.news(speaks=True)
         else:
-            for future in self.ours:  # awaited by what the handler left behind
-                future.cancel()
+            self._leave()
             if failure is not None:
                 self.scheduler.cleanup_failed(failure)
             self.tasks.progress()

@@ -54,7 +54,7 @@ class Passivation(Struct, frozen=True):
     ...         print(runtime.evict(diary), runtime.passivation)
     ...         print(diary.pages, runtime.passivation)
     >>> asyncio.run(main())
-    True 1 asleep (39 bytes), 0 woken, 0 kept
+    True 1 asleep (37 bytes), 0 woken, 0 kept
     ['Dear diary'] 0 asleep (0 bytes), 1 woken, 0 kept
     """
 
@@ -114,10 +114,14 @@ class Sleepers(Observer):
     # -- what the runtime calls ----------------------------------------------------------------
 
     def start(self, nodes: Iterable[Node]) -> None:
-        """Begin, on this thread; these nodes have nothing to do yet."""
+        """Begin, on this thread, with these nodes."""
         self._thread = threading.get_ident()
         if self._options.path is not None:
             self._snapshots.open()
+        self.join(nodes)
+
+    def join(self, nodes: Iterable[Node]) -> None:
+        """These live here now, and have nothing to do yet."""
         for node in nodes:
             self.rests(node)
 

@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 
 from llambdao.kernel.message import COMMON, KINDS, Address, Ink, Message, Ref
 from llambdao.runtime.recorded import Table, declared, find, names_of, sort_of
-from llambdao.runtime.writer import MAKERS, TEXTS, ZONE
+from llambdao.runtime.writer import MAKERS, TEXTS, is_zone
 
 __all__ = ["Reader"]
 
@@ -83,7 +83,7 @@ class Reader:
 
     def _moment(self, value: Any, /, zone: str = "", name: Any = "", fold: int = 0) -> Any:
         if zone:
-            if value.tzinfo is not None or not ZONE.fullmatch(zone):
+            if value.tzinfo is not None or not is_zone(exactly(str, zone)):
                 raise ValueError(f"{zone!r:.80} is no time zone")
             value = value.replace(tzinfo=ZoneInfo(zone))
         if name:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 from llambdao.kernel.activation import OUTSIDE, Activation
-from llambdao.kernel.errors import Misused, NoAnswer, NotANode, Stopped
+from llambdao.kernel.errors import Misused, NoAnswer, Stopped
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Limits, Reason
 from llambdao.kernel.mailbox import FULL, Mailbox, Mailboxes
 from llambdao.kernel.message import Message
@@ -244,8 +244,7 @@ class Runtime:
         if self._state == "running":
             self._schedules.start(family(node))
             if self.passivation is not None:
-                for one in family(node):
-                    self.passivation.rests(one)
+                self.passivation.join(family(node))
         return node
 
     def evict(self, node: Node) -> bool:
@@ -575,7 +574,9 @@ class Runtime:
         for edge in [*self.dead_letters.edges.values()]:
             word = f"{letter.message.content} ({letter.reason})"
             news = Message(word, "inform", self.dead_letters, edge.node, letter.message)
-            if edge.node is not letter.node and self._state == "running":
+            if letter.message.sender is self.dead_letters or self._state != "running":
+                return  # of news about letters nobody is informed
+            if edge.node is not letter.node:
                 conversation = self._conversation(edge.node, news, None, None)
                 try:
                     self._open(conversation)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llambdao.kernel.errors import Misused
+from llambdao.kernel.errors import Misused, Stopped
 from llambdao.kernel.events import Event
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
@@ -93,6 +93,9 @@ class Script:
         return self._do(call())
 
     def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._loop.is_closed():
+            coroutine.close()
+            raise Stopped("this runtime is stopped; its block is over")
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise Misused(

@@ -58,10 +58,11 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     handlers: int | None = None
     """How many of its handlers are under way."""
     handled: int | None = None
+    """How many have ended and were not cancelled."""
     failed: int | None = None
-    """How many of those handled raised an error."""
+    """How many of those raised an error."""
     mean: float | None = None
-    """How long a handler took, in seconds, from delivery to end, all waiting included."""
+    """How long those took that began since then, in seconds, all waiting included."""
     worst: float | None = None
 
 
@@ -203,9 +204,9 @@ def _conversation(conversation: Conversation, walk: Walk, now: int) -> Conversat
 
 
 def _walk(scheduler: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """Who is under way, the outermost first, with all that each waits for but others here.
+    """Who is under way, the outermost first, each with what it waits for itself.
 
-    Who waits for nothing that could be named has [None], who only waits for others here [].
+    Who only waits for others of them has [], who waits for nothing that has a name [None].
     """
     roots = (scheduler.root, *islice((scheduler.roots or {}).values(), WALK))
     todo = [act for act in reversed(roots) if act is not None]
@@ -283,8 +284,7 @@ def _nodes(
         most, (one for one in counts.values() if one.failed), key=lambda one: one.failed
     )
     chosen: dict[int, Node] = {}
-    known |= {number: one.node for number, one in counts.items()}
-    waiting = (_owner(runtime, known, *item) for item in full)
+    waiting = (_owner(runtime, known, counts, *item) for item in full)
     ranks = waiting, (one.node for one in handled), (one.node for one in failed)
     for node in (one for row in zip_longest(*ranks) for one in row):
         if node is not None and len(chosen) < most:
@@ -302,10 +302,14 @@ def _weight(box: Any) -> tuple[int, int, bool]:
     return len(box.arrived), box.holders, box.stopped is not None
 
 
-def _owner(runtime: Runtime, known: dict[int, Node], number: int, box: Any) -> Node | None:
+def _owner(
+    runtime: Runtime, known: dict[int, Node], counts: dict[int, Count], number: int, box: Any
+) -> Node | None:
     """Whose mailbox it is: a mailbox itself knows no more than its messages."""
     for _, act in (*islice(box.arrived.values(), 1), *islice(box.turns, 1)):
         return act.node  # type: ignore[no-any-return]
+    if number in counts:
+        return counts[number].node
     return known.get(number) or runtime.residents.find(number)
 
 
@@ -375,14 +379,11 @@ class Count:
         self.node = node
         self.handlers = self.handled = self.failed = self.timed = self.total = self.longest = 0
 
-    def ended(self, ns: int | None) -> None:
-        """A handler has ended; it took so many nanoseconds, if that is known."""
-        self.handlers -= 1
-        self.handled += 1
-        if ns is not None:
-            self.timed += 1
-            self.total += ns
-            self.longest = max(self.longest, ns)
+    def took(self, ns: int) -> None:
+        """A handler took so many nanoseconds."""
+        self.timed += 1
+        self.total += ns
+        self.longest = max(self.longest, ns)
 
     def told(self) -> dict[str, Any]:
         """What of it stands in a `NodeStatus`."""
@@ -451,7 +452,7 @@ class Tally(Observer):
         self._begin(event, self.now())
 
     def ended(self, event: Event) -> None:
-        self._end(event)
+        self._end(event, is_cancelled=event.detail is not None)
 
     def failed(self, event: Event) -> None:
         if (count := self._end(event)) is not None:
@@ -469,12 +470,16 @@ class Tally(Observer):
             count.handlers += 1
             handling.value = count, at
 
-    def _end(self, event: Event) -> Count | None:
+    def _end(self, event: Event, *, is_cancelled: bool = False) -> Count | None:
         if (handling := self._handlings.end(event)) is None:
             return None
         count: Count = handling.value[0]
         began = handling.value[1]
-        count.ended(None if began is None else self.now() - began)
+        count.handlers -= 1
+        if not is_cancelled:
+            count.handled += 1
+            if began is not None:
+                count.took(self.now() - began)
         return count
 
     def _count(self, node: Node) -> Count:

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Generic
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import TZPATH, ZoneInfo, available_timezones
 
 import msgspec
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -23,7 +23,7 @@ from llambdao.kernel.message import COMMON, KINDS, Address, Message, Ref
 from llambdao.kernel.node import Node
 from llambdao.runtime.recorded import NAMES, Table, declared, find, names_of, sort_of
 
-__all__ = ["DEEPEST", "MAKERS", "SECRETS", "TEXTS", "ZONE", "Stuck", "Writer"]
+__all__ = ["DEEPEST", "MAKERS", "SECRETS", "TEXTS", "Stuck", "Writer", "is_zone"]
 
 DEEPEST = 100
 """How many values may be inside one another."""
@@ -38,7 +38,7 @@ HEAP = 1 << 9
 """The flag of a class that is made as the program runs, not built in."""
 
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
-"""How time zones are called: nothing that leads out of their folder."""
+"""How time zones are called: nothing that leads out of their folders."""
 
 
 class Stuck(Exception):
@@ -119,7 +119,7 @@ class Writer:
         """A time of day, with its date or without, with its zone or without."""
         zone = value.tzinfo
         more: dict[str, Any] = {}
-        if type(zone) is ZoneInfo and zone.key and ZONE.fullmatch(zone.key):
+        if type(zone) is ZoneInfo and zone.key and is_zone(zone.key):
             more["zone"] = zone.key
         elif type(zone) is timezone and (name := zone.tzname(None)) != _named_by_offset(zone):
             more["name"] = self.text(name)
@@ -324,6 +324,14 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+@lru_cache(1024)
+def is_zone(key: str) -> bool:
+    """Is a time zone called so? `ZoneInfo` would import what it finds no file for."""
+    if not ZONE.fullmatch(key):
+        return False
+    return any((Path(root) / key).is_file() for root in TZPATH) or key in available_timezones()
 
 
 def in_ascii(value: bytes) -> str:

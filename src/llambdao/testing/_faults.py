@@ -15,6 +15,12 @@ __all__ = ["KINDS", "Chance", "Fault", "Faults", "SimulatedFault"]
 KINDS = ("slow", "failing", "lost", "duplicated", "reordered", "cancelled")
 """In this order they are drawn."""
 
+LATE = ("slow", "reordered")
+"""Those that take some seconds."""
+
+TURNS = 8
+"""Within so many turns a conversation is cancelled."""
+
 INSTEAD = {
     "lost": ("slow", "failing", "duplicated", "reordered"),
     "reordered": ("slow", "duplicated"),
@@ -83,17 +89,19 @@ class Faults(Struct, frozen=True, kw_only=True):
 class Fault(Struct, frozen=True):
     """One thing that went wrong.
 
-    `where` is the message it hit, `nth` the how-manieth of those that look alike, `amount` how
-    badly, as a part of 1.
+    `where` is the message it hit, `nth` the how-manieth of those that look alike; `seconds` is how
+    long after it, and `turns` how many turns of its conversation after it, this was felt.
     """
 
     kind: str
     where: str
     nth: int = 1
-    amount: float = 0.0
+    seconds: float = 0.0
+    turns: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}" + (f" (no. {self.nth})" if self.nth > 1 else "")
+        late = f" by {round(self.seconds, 2):g} s" if self.kind in LATE else ""
+        return f"{self.kind}{late}: {self.where}" + (f" (no. {self.nth})" if self.nth > 1 else "")
 
 
 class Chance:
@@ -109,11 +117,11 @@ class Chance:
         self.faults = faults or Faults()
         self.seed = seed
         self.rates = [(kind, getattr(self.faults, kind)) for kind in KINDS]
-        self.planned: dict[tuple[str, int], dict[str, float]] | None = None
+        self.planned: dict[tuple[str, int], list[Fault]] | None = None
         if planned is not None:
             self.planned = {}
             for one in planned:
-                self.planned.setdefault((one.where, one.nth), {})[one.kind] = one.amount
+                self.planned.setdefault((one.where, one.nth), []).append(one)
         self.met: dict[str, int] = {}
         self.injected: list[Fault] = []
 
@@ -125,13 +133,22 @@ class Chance:
         """What goes wrong here, of what may."""
         nth = self.met[where] = self.met.get(where, 0) + 1
         if self.planned is not None:
-            drawn = self.planned.get((where, nth), {})
+            drawn = self.planned.get((where, nth), [])
         else:
             chance = random.Random(f"{self.seed}/{where}/{nth}")
             numbers = [(kind, rate, chance.random(), chance.random()) for kind, rate in self.rates]
-            drawn = {kind: amount for kind, rate, number, amount in numbers if number < rate}
-        kinds = [kind for kind in drawn if may(kind)]
-        never = {kind for one in kinds for kind in INSTEAD.get(one, ())}
-        found = {kind: Fault(kind, where, nth, drawn[kind]) for kind in kinds if kind not in never}
+            drawn = [self._fault(k, where, nth, part) for k, rate, x, part in numbers if x < rate]
+        drawn = [one for one in drawn if may(one.kind)]
+        never = {kind for one in drawn for kind in INSTEAD.get(one.kind, ())}
+        found = {one.kind: one for one in drawn if one.kind not in never}
         self.injected += found.values()
         return found
+
+    def _fault(self, kind: str, where: str, nth: int, part: float) -> Fault:
+        """A fault of this kind; how bad it is, is drawn too, as a part of 1."""
+        if kind in LATE:
+            return Fault(kind, where, nth, part * self.faults.seconds)
+        if kind == "cancelled":  # at a turn, or some time after it
+            turns, rest = divmod(part * TURNS, 1)
+            return Fault(kind, where, nth, max(0, 2 * rest - 1) * self.faults.seconds, int(turns))
+        return Fault(kind, where, nth)

@@ -99,24 +99,22 @@ class FaultyMailboxes(Mailboxes):
             act.handler = (_failing, PLAIN)
         if "duplicated" in faults:
             self._double(scheduler, act)
-        seconds = self.chance.faults.seconds
         if (fault := faults.get("reordered")) is not None:
             super().forget(act)
             self.late.add(id(act))
-            self._hold(scheduler, act, fault.amount * seconds)
+            self._hold(scheduler, act, fault.seconds)
             return True
         if (fault := faults.get("slow")) is not None:
             self._enter(scheduler, act)
-            self._hold(scheduler, act, fault.amount * seconds)
+            self._hold(scheduler, act, fault.seconds)
             return True
         return False
 
     def _lose(self, scheduler: Any, act: Activation) -> None:
         """It never comes: who asked waits until the time is up, or learns of it at once."""
-        root = act is scheduler.root
-        if getattr(act.parent, "timeout", None) is not None or (
-            root and scheduler.home._deadline is not None
-        ):
+        has_deadline = act is scheduler.root and scheduler.home._deadline is not None
+        if has_deadline or getattr(act.parent, "timeout", None) is not None:
+            super().forget(act)
             scheduler.parked += 1
             self.hanging[id(act)] = scheduler
             return
@@ -206,10 +204,8 @@ class FaultyMailboxes(Mailboxes):
                 act.value, act.error = None, _fault(act.node, act.message)
 
     def _doom(self, scheduler: Any, fault: Fault) -> None:
-        """This conversation is to be cancelled, after up to eight turns, and perhaps some time."""
-        turns, part = divmod(fault.amount * 8, 1)
-        seconds = max(0.0, part - 0.5) * 2 * self.chance.faults.seconds
-        self.doomed[id(scheduler)] = (scheduler, int(turns), seconds)
+        """This conversation is to be cancelled, after some turns, and perhaps some time."""
+        self.doomed[id(scheduler)] = (scheduler, fault.turns, fault.seconds)
         self._approach(scheduler)
 
     def _approach(self, scheduler: Any) -> None:
