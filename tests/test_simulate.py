@@ -914,6 +914,25 @@ def test_ctrl_c_ends_it():
     assert log == ["cleaned up"]
 
 
+def test_ctrl_c_while_it_cleans_up_ends_it_too():
+    """Nothing swallows it."""
+    runs = itertools.count(1)
+
+    async def stubborn():
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise KeyboardInterrupt
+
+    async def program(simulation):
+        assert next(runs) == 1
+        simulation.task = asyncio.create_task(stubborn())
+        await asyncio.sleep(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(program)
+
+
 def test_a_world_tells_what_happened():
     """Its lines are what is compared; its replay is what it takes to have it again."""
     worlds = []

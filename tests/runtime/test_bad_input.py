@@ -550,24 +550,6 @@ async def test_a_member_that_has_left_is_free_when_the_runtime_has_stopped():
         assert (await other.ask(bob, "free")).content == "free"
 
 
-@on_a_loop
-async def test_a_handler_cannot_reach_a_node_of_another_runtime():
-    """A node has one mailbox: asked from another runtime it would handle two messages at once."""
-
-    class Asker(Node):
-        peer: Any
-
-        def chat(self, message):
-            answer = yield self.peer.ask("hello")
-            return answer.content
-
-    echo = Echo(name="Echo")
-    async with home(echo):
-        async with home() as other:
-            with pytest.raises(Misused, match="Echo lives in another runtime"):
-                await other.ask(Asker(peer=echo), "go")
-
-
 # -- a clock that jumps --------------------------------------------------------------------------
 
 

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from llambdao.kernel.errors import MailboxFull, Misused
 
+OVER = 2
+"""The state of a wait that is over: see `waits`."""
+
 __all__ = ["Box", "Mailbox", "Mailboxes"]
 
 Policy = Literal["wait", "drop_oldest", "drop_newest", "raise"]
@@ -113,6 +116,12 @@ class Mailboxes:
             box.turns.append((scheduler, act))
             scheduler.parked += 1
             return True
+        if act.fan and act.parent.state == OVER:  # nobody waits for it any longer
+            act.closed = True
+            self.forget(act)
+            if act.busy:
+                self.release(act)
+            return True
         if box.stopped is not None:
             self.forget(act)
             scheduler.refuse(act, box.stopped(), "stopped")
@@ -204,7 +213,7 @@ class Mailboxes:
     def announce(self, act: Any) -> None:
         """A question was asked that has its turn later: nothing said after it comes before it."""
         box = self.box(act.node)
-        if id(act) in box.arrived:
+        if id(act) in box.arrived or id(act) in box.announced:
             return
         box.announced.add(id(act))
         box.senders.setdefault(act.message.sender, deque()).append(act)

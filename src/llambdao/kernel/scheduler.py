@@ -228,6 +228,10 @@ class Scheduler(Struct, eq=False):
         self.bury_unbegun()
         for act in reversed(self.everybody()):
             self.shut(act, errors)
+        if self.home is not None:  # members that were to begin next, whom nobody keeps
+            for act in (*self.stack, *self.ready):
+                if not act.closed:
+                    self.shut(act, errors)
         self.roots = None
         self.stack.clear()
         self.told = self.ready = ()
@@ -449,6 +453,8 @@ class Scheduler(Struct, eq=False):
                         if parked:
                             if ended:
                                 act.talk = TAIL
+                            if act.fan and not act.kept:
+                                act.parent.keep(act)
                             break
                         if node._undo:
                             node._undo.clear()
@@ -519,6 +525,8 @@ class Scheduler(Struct, eq=False):
         act = Activation(node, message, handler, parent, hearer, 0, asker, depth)
         self.stack.append(act)
         self._remember(message)
+        if self.home is not None and id(node) in self.mailboxes.boxes:
+            self.mailboxes.announce(act)
         return act
 
     def delegate(self, handler: Any, wait: Any, asker: Activation) -> Activation:

@@ -213,7 +213,7 @@ class Talk:
         """A wait has set activations going: they run next, in order, after those before them."""
         stack, scheduler = self.scheduler.stack, self.scheduler
         if scheduler.home is not None:  # it is said now, whoever has the next turn
-            for act in [act for act in stack[mark:] if act.talk is None]:
+            for act in [a for a in stack[mark:] if a.talk is None and not a.closed]:
                 scheduler.mailboxes.announce(act)
         if self.act.busy:
             scheduler.release(self.act)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextvars import copy_context
 from datetime import datetime
 from heapq import heapify
-from typing import Any
+from typing import Any, Self
 
 from llambdao.kernel import run
 from llambdao.kernel.activation import OUTSIDE, Activation
@@ -72,6 +72,10 @@ class Conversation(run.Conversation):
         return self
 
     async def __anext__(self) -> Message:
+        return await self._next(self)
+
+    async def _next(self, holder: Any) -> Message:
+        """The next reply; whoever waits for it holds its holder meanwhile."""
         self._begun()
         if self._taken:
             for act in self._taken:
@@ -100,12 +104,6 @@ class Conversation(run.Conversation):
         if act is not None:
             self._taken = (act,)
         return reply
-
-    def __del__(self) -> None:
-        if self._scheduler is None:
-            super().__del__()
-        elif not self._is_over and not self._runtime._loop.is_closed():
-            self._runtime._loop.call_soon_threadsafe(self.end, Reason.STOPPED)
 
     async def wait(self) -> Conversation:
         """Wait until it has ended; what it failed with is in `error`, not raised."""
@@ -467,6 +465,38 @@ class Conversation(run.Conversation):
 def is_dated(wait: Any) -> bool:
     """Is this to happen at a date, by the wall clock, and not after some seconds?"""
     return isinstance(wait, Sleep) and isinstance(wait.until, datetime)
+
+
+class Sent:
+    """What `runtime.send` gives: a `Conversation` that is closed when nobody holds it any longer."""
+
+    __slots__ = ("_conversation",)
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Message]:
+        return self._conversation._next(self)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._conversation)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conversation, name)
+
+    def __repr__(self) -> str:
+        return repr(self._conversation)
+
+    def __str__(self) -> str:
+        return str(self._conversation)
+
+    def __del__(self) -> None:
+        one = self._conversation
+        if one._scheduler is not None and not one._is_over and not one._runtime._loop.is_closed():
+            one._runtime._loop.call_soon_threadsafe(one.end, Reason.STOPPED)
 
 
 class HomeTasks(Tasks):

@@ -113,11 +113,14 @@ class Sleepers(Observer):
 
     # -- what the runtime calls ----------------------------------------------------------------
 
+    def open(self) -> None:
+        """Make the file, if it is to be at a path: an error comes before anything has begun."""
+        if self._options.path is not None:
+            self._snapshots.open()
+
     def start(self, nodes: Iterable[Node]) -> None:
         """Begin, on this thread, with these nodes."""
         self._thread = threading.get_ident()
-        if self._options.path is not None:
-            self._snapshots.open()
         self.join(nodes)
 
     def join(self, nodes: Iterable[Node]) -> None:

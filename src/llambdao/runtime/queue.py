@@ -7,7 +7,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from llambdao.runtime.conversation import Conversation
@@ -31,7 +30,6 @@ class RunQueue:
     def __init__(self) -> None:
         self.loop: Any = None
         self._open: dict[int, Conversation] = {}  # in the order of their opening, as all here
-        self._streams: WeakValueDictionary[int, Conversation] = WeakValueDictionary()
         self.ready: deque[Conversation] = deque()
         self.cleaning: set[asyncio.Task[None]] = set()
         self.choose: Callable[[int], int] | None = None  # who is next; None: the first
@@ -45,11 +43,11 @@ class RunQueue:
     @property
     def conversations(self) -> list[Conversation]:
         """Those that are open."""
-        return [*self._open.values(), *self._streams.values()]
+        return [*self._open.values()]
 
     def opened(self, conversation: Conversation) -> None:
-        """It is open; one whose replies are taken one by one is closed if nobody holds it."""
-        (self._streams if conversation._takes else self._open)[id(conversation)] = conversation
+        """It is open."""
+        self._open[id(conversation)] = conversation
 
     def add(self, conversation: Conversation) -> None:
         """It can go on, after those before it."""
@@ -71,7 +69,7 @@ class RunQueue:
 
     def ended(self, conversation: Conversation) -> None:
         """It is over."""
-        (self._streams if conversation._takes else self._open).pop(id(conversation), None)
+        self._open.pop(id(conversation), None)
         if self._settling:
             self._schedule()
 

@@ -6,6 +6,7 @@ import dataclasses
 from base64 import b64decode
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import datetime, time, timedelta, timezone
 from enum import Flag
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import force_setattr
+from pydantic_core import PydanticUndefined
 
 from llambdao.kernel.message import COMMON, KINDS, Address, Ink, Message, Ref
 from llambdao.runtime.recorded import Table, declared, find, names_of, sort_of
@@ -162,9 +164,14 @@ class Reader:
         extra = self._fields(more.pop("extra", {}), left)
         private = self._fields(more.pop("private", {}), left)
         has_extra = cls.model_config.get("extra") == "allow"
-        own = {name: info.get_default() for name, info in cls.__private_attributes__.items()}
+        own: dict[str, Any] = cls.__private_attributes__
         if more or (extra and not has_extra) or private.keys() - own.keys():
             raise ValueError(f"{cls.__name__} has no {[*more, *extra, *private]!r:.200}")
+        for name in own.keys() - private.keys():
+            make = own[name].default_factory
+            default = deepcopy(own[name].default) if make is None else make()
+            if default is not PydanticUndefined:
+                private[name] = default
         for name, info in cls.model_fields.items():
             if name not in fields:
                 if info.is_required():
@@ -175,7 +182,7 @@ class Reader:
             ("__dict__", {name: fields[name] for name in cls.model_fields}),
             ("__pydantic_fields_set__", {exactly(str, name) for name in given}),
             ("__pydantic_extra__", extra if has_extra else None),
-            ("__pydantic_private__", {**own, **private} if own else None),
+            ("__pydantic_private__", private if own else None),
         ):
             object.__setattr__(model, slot, value)
         return model

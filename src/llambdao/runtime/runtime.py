@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack, cast
 
 from llambdao.kernel.activation import OUTSIDE, Activation
 from llambdao.kernel.errors import Misused, NoAnswer, Stopped
@@ -21,7 +21,7 @@ from llambdao.kernel.run import SYSTEM, WATCHER, Clock
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
 from llambdao.runtime.clock import Timers
-from llambdao.runtime.conversation import Conversation
+from llambdao.runtime.conversation import Conversation, Sent
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.passivation import Passivation, Sleepers
 from llambdao.runtime.queue import RunQueue
@@ -201,6 +201,8 @@ class Runtime:
         if self._state != "new":
             raise Misused("a runtime lives once; make another")
         self._loop = self._timers.loop = self._queue.loop = asyncio.get_running_loop()
+        if self.passivation is not None:
+            self.passivation.open()
         self.residents.claim(self.nodes)
         self._open_window()
         self._state, self._since = "running", self.clock.now()
@@ -340,7 +342,8 @@ class Runtime:
         is asked for. `await conversation.aclose()` ends it early.
         """
         self._check(node)
-        return self._conversation(node, message, options, OUTSIDE, takes=True)
+        conversation = self._conversation(node, message, options, OUTSIDE, takes=True)
+        return cast("Conversation", Sent(conversation))
 
     def ask(self, node: Node, message: Message | str, **options: Unpack[Options]) -> Any:
         """Ask and await the last reply: `answer = await runtime.ask(node, "...")`.

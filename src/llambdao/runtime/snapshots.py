@@ -29,7 +29,7 @@ from llambdao.kernel.message import Address, Message, Ref
 from llambdao.kernel.node import Node
 from llambdao.runtime.codec import Codec, Corrupt, NotStorable
 from llambdao.runtime.recorded import names_of, sort_of
-from llambdao.runtime.writer import DEEPEST, SECRETS
+from llambdao.runtime.writer import SECRETS
 
 __all__ = ["Sleeping", "Snapshots", "Woken"]
 
@@ -210,12 +210,15 @@ class Snapshots:
         attributes.key, attributes.size, attributes.fields = None, 0, ()
         attributes.node, attributes.nodes = _weak(node), ()
         object.__setattr__(node, "__dict__", attributes)
-        fields: tuple[str, ...] = ()
         try:
-            if sys.getrefcount(getitem(box, 0)) <= ALONE:
-                fields = tuple(n for n in leaves(cls) if n in box[0] and not is_held(box[0], n))
             codec, met = Codec(None, cls), dict[str, Any]()
-            written = {n: codec.encode(box[0][n], f"{who}.{n}", met) for n in fields}
+            written = {
+                name: msgspec.Raw(codec.encode(box[0][name], f"{who}.{name}", met))
+                for name in leaves(cls)
+                if name in box[0] and not isinstance(box[0][name], SECRETS)
+            }
+            is_alone = sys.getrefcount(getitem(box, 0)) <= ALONE
+            fields = tuple(name for name in written if is_alone and not is_held(box[0], name))
         except BaseException:
             self._stay_up(node, attributes)
             raise
@@ -226,7 +229,7 @@ class Snapshots:
         attributes.fields = FIELDS.setdefault(fields, fields)
         is_weak = attributes.node is not None
         attributes.nodes = tuple(one for one in met.values() if one is not node or not is_weak)
-        row = msgspec.json.encode({name: msgspec.Raw(one) for name, one in written.items()})
+        row = msgspec.json.encode({name: written[name] for name in fields})
         return Laid(node, attributes, (node._id, who, cls.__name__, row))
 
     @staticmethod
@@ -361,23 +364,21 @@ UNCHANGING = (
 """What can be in two places at once without anybody noticing."""
 
 
-def is_held(holder: Any, name: Any, get: Callable[..., Any] = getitem, left: int = DEEPEST) -> bool:
-    """Could somebody change what stands here, or a part of it, from elsewhere? Or is it a secret?
+def is_held(holder: Any, name: Any, get: Callable[..., Any] = getitem) -> bool:
+    """Could somebody change what stands here, or a part of it, from elsewhere?
 
-    What was written comes back as another object: who holds the first one would change that.
+    What was written comes back as another object: who holds the first one would not notice.
     """
     cls: Any = type(get(holder, name))
     if issubclass(cls, UNCHANGING):
         return False
-    if issubclass(cls, SECRETS) or left == 0:
-        return True
     if not issubclass(cls, tuple) and sys.getrefcount(get(holder, name)) > ALONE:
         return True
     part = get(holder, name)
     if issubclass(cls, dict):
-        return any(is_held(part, key, getitem, left - 1) for key in part)
+        return any(is_held(part, key) for key in part)
     if issubclass(cls, list | tuple | deque):
-        return any(is_held(part, place, getitem, left - 1) for place in range(len(part)))
+        return any(is_held(part, place) for place in range(len(part)))
     return sort_of(cls) is not None and any(
-        is_held(part, field, getattr, left - 1) for field in names_of(cls)
+        is_held(part, field, getattr) for field in names_of(cls)
     )

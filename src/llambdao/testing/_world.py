@@ -149,11 +149,18 @@ class World:
         """Cancel what the program has left, and let it clean up."""
         self._loop.turns = CLEANING
         end = self._loop.create_task(self._end())
-        for _ in range(10):  # tasks that were waiting for who was interrupted are interrupted, too
-            with suppress(Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        interrupt: BaseException | None = None
+        for _ in range(10):  # whoever waits for one that was interrupted is interrupted, too
+            try:
                 self._loop.run_until_complete(end)
+            except (KeyboardInterrupt, SystemExit) as error:
+                interrupt = error
+            except (Exception, asyncio.CancelledError):
+                break
             if end.done():
                 break
+        if interrupt is not None:
+            raise interrupt
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
