@@ -171,11 +171,12 @@ class Soak:
 
     def count(self) -> Sample:
         """All that may grow."""
+        self.traffic.runtime.dead_letters.kept.clear()  # a thousand may stay, and all they hold
+        gc.collect()
         sample = self.internals()
         timers = self.traffic.runtime._timers
         timers.heap = [entry for entry in timers.heap if not getattr(entry[2], "is_over", False)]
         heapify(timers.heap)  # those that are over lie there until they are swept out
-        self.traffic.runtime.dead_letters.kept.clear()  # it would take long to have a thousand
         gc.collect()
         kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
         sample |= {f"objects of {kind}": n for kind, n in kinds.items()}

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from itertools import count
-from typing import Any
 
 import pytest
 
@@ -220,7 +219,7 @@ async def test_an_async_handler_that_never_ends_is_ended_by_its_deadline(handler
 
     class Stuck(Node):
         async def request(self, message):
-            while True:
+            while True:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     async with Runtime(watchdog=None) as runtime:
@@ -485,11 +484,11 @@ async def test_a_node_lives_in_one_runtime_only(way):
     """A node has one mailbox: a second runtime is refused it, whichever way it comes there."""
     echo = Echo(name="Echo")
     async with home(echo) as one:
-        with pytest.raises(Misused, match="^Echo lives in another runtime"):
+        with pytest.raises(Misused, match="^Echo lives in another runtime"):  # noqa: RUF043
             async with home(echo):
                 pass
         async with home() as other:
-            with pytest.raises(Misused, match="^Echo lives in another runtime"):
+            with pytest.raises(Misused, match="^Echo lives in another runtime"):  # noqa: RUF043
                 other.spawn(echo)
             error = await came_of(other, echo, way)
             assert isinstance(error, Misused)
@@ -505,10 +504,9 @@ async def test_members_live_where_their_network_does():
     """A network and its members belong to one runtime, until it stops."""
     ann = Echo(name="Ann")
     network = MapperNode(MapperNode(ann))
-    async with home(network):
-        async with home() as other:
-            with pytest.raises(Misused, match="^Ann lives in another runtime"):
-                await other.ask(ann, "hello")
+    async with home(network), home() as other:
+        with pytest.raises(Misused, match="^Ann lives in another runtime"):  # noqa: RUF043
+            await other.ask(ann, "hello")
     async with home(ann) as third:
         assert (await third.ask(ann, "moved")).content == "moved"
 
@@ -727,6 +725,22 @@ async def test_both_kinds_of_sleep_in_one_conversation():
         clock.jump(hours=2)
         async with asyncio.timeout(2):
             assert 0.018 <= float((await asking).content) < 1
+
+
+@every_jump
+@on_a_loop
+async def test_settling_does_not_wait_for_a_sleep_the_clock_has_jumped_over(days):
+    """Runtime.settle: some seconds are not over because a clock was set: nobody can go on."""
+    clock = Jumpy()
+    async with Runtime(clock=clock, watchdog=None) as runtime:
+        sleeping = asyncio.ensure_future(slept(runtime, 3600))
+        await asyncio.sleep(0.005)
+        clock.jump(days=days)
+        async with asyncio.timeout(1):
+            await runtime.settle()
+        assert not sleeping.done()
+        sleeping.cancel()
+        await asyncio.wait([sleeping])
 
 
 @on_a_loop

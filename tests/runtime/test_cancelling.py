@@ -473,7 +473,7 @@ async def test_a_deadline_while_replies_are_being_taken():
 
 @on_a_loop
 async def test_a_deadline_in_time_changes_nothing_and_is_forgotten():
-    """Runtime.ask `timeout`: answered before: no time passes, and nothing waits for it any longer."""
+    """Runtime.ask `timeout`: answered before: no time passes, and nothing waits for it any longer."""  # noqa: E501
     clock, echo = VirtualClock(), Echo()
     begun = clock.now()
     async with home(echo, clock=clock) as runtime:
@@ -482,6 +482,22 @@ async def test_a_deadline_in_time_changes_nothing_and_is_forgotten():
         await quiet(200)
         assert clock.now() == begun
         assert not runtime._timers.heap
+
+
+@on_a_loop
+async def test_deadlines_of_what_is_over_do_not_pile_up():
+    """Timers: thousands of questions with an hour each, answered at once: no trace of them."""
+
+    class Async(Node):
+        async def chat(self, message):
+            await asyncio.sleep(0)
+            return message.content
+
+    node = Async()
+    async with Runtime(node, watchdog=None) as runtime:
+        for number in range(1000):
+            assert (await runtime.ask(node, str(number), timeout=3600)).content == str(number)
+            assert len(runtime._timers.heap) < 200
 
 
 @on_a_loop
@@ -617,7 +633,7 @@ async def test_leaving_the_block_handles_what_is_queued():
     async with home(slow) as runtime:
         for number in range(50):
             await runtime.tell(slow, str(number))
-    assert LOG == [str(number) for number in range(50)]
+    assert [str(number) for number in range(50)] == LOG
 
 
 @on_a_loop

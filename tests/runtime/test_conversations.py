@@ -351,7 +351,7 @@ def test_a_conversation_that_was_never_begun_warns():
         async with home() as runtime:
             runtime.send(Echo(), "hello")
 
-    with pytest.warns(RuntimeWarning, match="never"):
+    with pytest.warns(RuntimeWarning, match="never"):  # noqa: PT031
         asyncio.run(main())
         gc.collect()
 
@@ -533,7 +533,7 @@ async def test_an_answer_comes_when_its_node_has_ended(words):
 
 @on_a_loop
 async def test_a_deadline_holds_for_what_was_told_on_the_way_too():
-    """Runtime.ask `timeout`: the answer came in time; what it caused is cancelled when it is due."""
+    """Runtime.ask `timeout`: the answer came in time; what it caused is cancelled when it is due."""  # noqa: E501
     clock, clerk = VirtualClock(), Clerk(worker=Worker())
     begun = clock.now()
     async with home(clerk, clock=clock) as runtime:
@@ -581,7 +581,7 @@ async def test_a_conversation_has_the_id_of_the_message_that_opened_it():
 
 @on_a_loop
 async def test_limits_are_those_of_the_runtime_unless_a_conversation_has_its_own():
-    """Runtime `limits`: of each conversation by itself; `limits=` of one conversation goes first."""
+    """Runtime `limits`: of each conversation by itself; `limits=` of one conversation goes first."""  # noqa: E501
 
     class Talker(Node):
         def chat(self, message):

@@ -65,7 +65,7 @@ SHOP: list[Shop] = []
 
 
 @pytest.fixture
-def shop():
+def shop():  # noqa: D103
     SHOP[:] = [Shop(name="Shop")]
     return SHOP[0]
 
@@ -413,13 +413,27 @@ async def test_what_fails_once_more_is_a_dead_letter_once_more(shop):
 
 
 @on_a_loop
+async def test_a_thousand_that_fail_once_more_are_all_sent_and_all_kept(shop):
+    """DeadLetters: those that die again meanwhile push out none that is still to be sent."""
+    async with home(shop) as runtime:
+        for number in range(1000):
+            await runtime.tell(shop, str(number))
+        await runtime.settle()
+        answers = await said(runtime, "again all", "request")
+        assert answers == [f"sent again to Shop: {str(number)!r}" for number in range(1000)]
+        await runtime.settle()
+        kept = [letter.message.content for letter in runtime.dead_letters]
+    assert kept == [str(number) for number in range(1000)]
+
+
+@on_a_loop
 async def test_one_whose_node_was_stopped_stays_a_dead_letter(shop):
     """DeadLetters: sent again to a node that takes no more messages, it is not lost."""
     stop = Supervisor(strategy="stop")
     async with home(shop, supervisor=stop) as runtime:
         await runtime.tell(shop, "one")
         await runtime.settle()
-        try:
+        try:  # noqa: SIM105
             await said(runtime, "again all", "request")
         except Stopped:
             pass

@@ -941,7 +941,7 @@ async def test_relayed_to_a_full_mailbox(policy):
 
         async def take():
             async for said in conversation:
-                heard.append(said.content)
+                heard.append(said.content)  # noqa: PERF401
 
         taking = asyncio.ensure_future(take())
         await quiet()
@@ -1159,7 +1159,7 @@ class Two(Foreign):
     concurrency: ClassVar[int | None] = 2
 
 
-class Any_(Foreign):
+class Any_(Foreign):  # noqa: N801
     concurrency: ClassVar[int | None] = None
 
 
@@ -1227,7 +1227,7 @@ def is_within(some, others):
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("seed", [*range(12), 26, 36, 56, 58, 64, 69])
 @on_a_loop
-async def test_whatever_is_told_asked_and_cancelled_mailboxes_keep_their_promises(seed, policy):
+async def test_whatever_is_told_asked_and_cancelled_mailboxes_keep_their_promises(seed, policy):  # noqa: C901, PLR0912
     """Rule 8 and 11: order by sender, so many at once, no hang, nothing lost, nothing left."""
     chance = random.Random(f"{seed} {policy}")
     said, scripts = [], {}

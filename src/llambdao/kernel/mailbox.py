@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -46,7 +47,8 @@ class Box:
     """The mailbox of one node, as long as something is in it."""
 
     __slots__ = (
-        "announced", "arrived", "holders", "parked", "pending", "promised", "room", "senders", "stopped", "turns"
+        "announced", "arrived", "holders", "node", "parked", "pending", "promised", "room",
+        "senders", "stopped", "turns"
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,6 +62,7 @@ class Box:
         self.pending: dict[int, Any] = {}  # what arrived though there was none, and who waits
         self.promised = 0  # room that was given and is not taken yet
         self.stopped: Callable[[], Exception] | None = None
+        self.node: Any = None  # one that was stopped, as long as anybody else knows it
 
     def is_full(self, size: int) -> bool:
         """Is there no room for one more?"""
@@ -84,11 +87,12 @@ class Mailboxes:
     and what one sender told a node keeps its order whichever conversations it was told in.
     """
 
-    __slots__ = ("boxes", "rooms")
+    __slots__ = ("boxes", "rooms", "stopped")
 
     def __init__(self, rooms: Callable[[Any], Mailbox] | None = None) -> None:
         self.boxes: dict[int, Box] = {}
         self.rooms = rooms
+        self.stopped = 0  # how many since the last sweep
 
     def box(self, node: Any) -> Box:
         """The mailbox of a node."""
@@ -105,7 +109,7 @@ class Mailboxes:
             act.busy = True
             self.box(act.node).holders += 1
 
-    def put(self, scheduler: Any, act: Any) -> bool:
+    def put(self, scheduler: Any, act: Any) -> bool:  # noqa: C901, PLR0912
         """Put a turn into the mailbox if it may not go on at once; False if it may."""
         box = self.boxes.get(id(act.node))
         if box is None:
@@ -219,7 +223,7 @@ class Mailboxes:
         box.senders.setdefault(act.message.sender, deque()).append(act)
 
     def wait_for_room(self, act: Any, grant: Callable[[], None]) -> None:
-        """Call `grant` when there is room for this message, which arrived although there was none."""
+        """Call `grant` when there is room for this message, which arrived without any."""
         box = self.box(act.node)
         box.pending[id(act)] = grant
         box.room.append(id(act))
@@ -255,15 +259,27 @@ class Mailboxes:
     def stop(self, node: Any, error: Callable[[], Exception]) -> None:
         """Let a node take no more messages: who sends one gets this error."""
         box = self.box(node)
-        box.stopped = error
+        box.stopped, box.node = error, node
         for scheduler, act in [*box.arrived.values()]:
             self.forget(act)
             scheduler.refuse(act, error(), "stopped")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Who was stopped and is known to nobody else needs no mailbox to refuse messages."""
+        self.stopped += 1
+        if self.stopped >= 16:
+            for key, box in [*self.boxes.items()]:
+                if (
+                    box.stopped is not None and getrefcount(box.node) <= 3
+                ):  # here, and in what it says
+                    del self.boxes[key]
+            self.stopped = 0
 
     def start(self, node: Any) -> None:
         """Let a node that was stopped take messages again."""
         if (box := self.boxes.get(id(node))) is not None:
-            box.stopped = None
+            box.stopped = box.node = None
             self._hand_on(node, box)
 
     def give_room(self, node: Any) -> None:

@@ -34,7 +34,7 @@ from llambdao.kernel.dispatch import (
 )
 from llambdao.kernel.errors import BudgetReached, Deadlock, LimitReached, Misused, NotANode
 from llambdao.kernel.events import LIMITS, DeadLetter, Event, Exhausted, Limits, Reason
-from llambdao.kernel.mailbox import FULL, GOES_IN, Mailboxes
+from llambdao.kernel.mailbox import GOES_IN, Mailboxes
 from llambdao.kernel.message import NOTHING, Address, Delta, Ink, Message, cut, sign
 from llambdao.kernel.turn import LOOPS
 from llambdao.kernel.waits import (

@@ -7,6 +7,7 @@ from llambdao.runtime.budget import Budget, reserve
 from llambdao.runtime.conversation import Conversation
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.observe import JsonFormatter, Logs, Metrics, Observer
+from llambdao.runtime.passivation import Passivation
 from llambdao.runtime.runtime import Runtime
 from llambdao.runtime.schedule import Schedule, every
 from llambdao.runtime.script import Script
@@ -23,6 +24,7 @@ __all__ = [
     "MailboxFull",
     "Metrics",
     "Observer",
+    "Passivation",
     "Restarted",
     "Runtime",
     "Schedule",

@@ -42,6 +42,7 @@ class Timers:
 
     def is_due(self) -> bool:
         """Is it time for somebody to be woken?"""
+        self.mind_jumps()
         return bool(self.heap) and self.heap[0][0] <= self.clock.now()
 
     def at(self, due: int, sleeper: Any) -> None:

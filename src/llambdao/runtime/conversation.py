@@ -468,7 +468,7 @@ def is_dated(wait: Any) -> bool:
 
 
 class Sent:
-    """What `runtime.send` gives: a `Conversation` that is closed when nobody holds it any longer."""
+    """What `runtime.send` gives: a `Conversation` that is closed when nobody holds it."""
 
     __slots__ = ("_conversation",)
 

@@ -32,7 +32,7 @@ class DeadLetters(Node):
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __iter__(self) -> Iterator[DeadLetter]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[DeadLetter]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return iter(self.kept)
 
     def __bool__(self) -> bool:

@@ -17,7 +17,18 @@ from llambdao.kernel.events import Event
 __all__ = ["Handling", "Handlings", "JsonFormatter", "Logs", "Metrics", "Observer"]
 
 
-KINDS = ("said", "delivered", "delta", "waits", "ended", "failed", "dead", "supervised", "over")
+KINDS = (
+    "said",
+    "delivered",
+    "delta",
+    "waits",
+    "ended",
+    "failed",
+    "dead",
+    "supervised",
+    "stalled",
+    "over",
+)
 
 
 class Observer:
@@ -72,6 +83,9 @@ class Observer:
 
     def supervised(self, event: Event) -> None:
         """A handler failed in a runtime and nobody waited; `detail` is what its supervisor did."""
+
+    def stalled(self, event: Event) -> None:
+        """The event loop was blocked; `detail` says how long, and by whom."""
 
     def over(self, event: Event) -> None:
         """The conversation is over; `detail` says for which reason."""

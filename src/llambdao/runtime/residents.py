@@ -51,6 +51,14 @@ class Residents:
         """The node with this `id()`, if it lives here."""
         return self._claimed.get(number)
 
+    def drop(self, node: Node) -> None:
+        """It lives here no longer."""
+        if self._claimed.pop(id(node), None) is not None:
+            HOMES.pop(id(node), None)
+        if id(node) in self._known:
+            self._known.remove(id(node))
+            self.nodes = [one for one in self.nodes if one is not node]
+
     def release(self) -> None:
         """Nobody lives here any longer."""
         for number in self._claimed:

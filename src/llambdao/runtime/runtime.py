@@ -268,6 +268,9 @@ class Runtime:
         if node is not None:
             for one in family(node):
                 self._supervisors.stop(one, "by the program")
+                self._supervisors.forget(one)
+                self.residents.drop(one)
+                self._rooms.pop(id(one), None)
             await self._queue.cleaned()
             return
         if self._stopping is not None:
@@ -287,9 +290,9 @@ class Runtime:
         if self._signals is not None:
             self._signals.told.set()
         if deadline > 0:
-            self._graceful = self._loop.create_task(self.settle())
-            await asyncio.wait([self._graceful], timeout=deadline)
-            self._graceful.cancel()
+            graceful = self._graceful = self._loop.create_task(self.settle())
+            await asyncio.wait([graceful], timeout=deadline)
+            graceful.cancel()
         for conversation in self._queue.conversations:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._queue.cleaned()
@@ -349,7 +352,8 @@ class Runtime:
         """Ask and await the last reply: `answer = await runtime.ask(node, "...")`.
 
         It comes when the node has ended; what was told on the way may go on. Silence raises
-        `NoAnswer`, so does `timeout`, in seconds; an error in a handler is raised here. Inside a handler `yield node.ask("...")` is what you want.
+        `NoAnswer`, so does `timeout`, in seconds; an error in a handler is raised
+        here. Inside a handler `yield node.ask("...")` is what you want.
         """
         self._check(node)
         return self._ask(node, message, options)

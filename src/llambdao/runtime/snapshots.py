@@ -245,7 +245,7 @@ class Snapshots:
             return
         if self._db is None:
             self.open()
-        db = self._db
+        db: Any = self._db
         db.execute("begin immediate")
         try:
             keys = [db.execute(INSERT, one.row).lastrowid for one in laid]
@@ -280,7 +280,7 @@ class Snapshots:
             self.unread.append((one.key, one.size))
         one.home = one.box = None
         one.nodes = ()
-        one.__class__ = Woken  # type: ignore[assignment]  # they differ in methods alone
+        one.__class__ = Woken  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # they differ in methods alone
         if self._is_up is None or len(self.unread) > 1000:
             self._tidy()
         if self._is_up is not None and node is not None:

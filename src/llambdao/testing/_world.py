@@ -112,6 +112,11 @@ class World:
         return Replay(self.seed, tuple(self.choices), tuple(self.faults))
 
     @property
+    def outcome(self) -> tuple[Any, ...]:
+        """What it came to; the same for the same seed."""
+        return plain(self.error), self.seconds, self.choices, self.faults, self.course
+
+    @property
     def lines(self) -> list[str]:
         """All that happened, a line each: what, where, with which message, and the details."""
         return [" | ".join(one) for one in self.course]
