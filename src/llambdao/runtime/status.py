@@ -310,7 +310,7 @@ def _owner(
         return act.node  # type: ignore[no-any-return]
     if number in counts:
         return counts[number].node
-    return known.get(number) or runtime.residents.find(number)
+    return box.node or known.get(number) or runtime.residents.find(number)
 
 
 def _node(runtime: Runtime, node: Node, count: Count | None) -> NodeStatus:
