@@ -192,6 +192,7 @@ ZONES = st.one_of(
     st.just(UTC),
     st.sampled_from(["Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+5"]).map(ZoneInfo),
     OFFSETS.map(timezone),
+    st.sampled_from([1, -1, 10**6, -(10**6)]).map(lambda n: timezone(timedelta(microseconds=n))),
     st.builds(timezone, OFFSETS, st.sampled_from(["CET", "\ud800", "UTC", "é"])),
 )
 FOLDED = st.sampled_from([0, 1])
@@ -326,6 +327,10 @@ def test_a_dict_keeps_its_order():
         (
             datetime(2030, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),
             '{"$":"datetime","v":"2030-01-01T00:00:00","zone":"Europe/Berlin"}',
+        ),
+        (
+            time(1, tzinfo=timezone(timedelta(hours=-1, microseconds=1), "odd")),
+            '{"$":"time","v":"01:00:00","offset":[-1,82800,1],"name":"odd"}',
         ),
         (timedelta(days=1, seconds=2), '{"$":"timedelta","v":[1,2,0]}'),
         (Colour.CRIMSON, '{"$":"enum","of":"Colour","v":"RED"}'),

@@ -83,14 +83,20 @@ class Reader:
     def _time(self, left: int, /, v: str, **more: Any) -> Any:
         return self._moment(time.fromisoformat(exactly(str, v)), **more)
 
-    def _moment(self, value: Any, /, zone: str = "", name: Any = "", fold: int = 0) -> Any:
+    def _moment(
+        self, value: Any, /, zone: str = "", offset: Any = None, name: Any = "", fold: int = 0
+    ) -> Any:
+        if (zone or offset) and value.tzinfo is not None:
+            raise ValueError("one time has one zone")
         if zone:
-            if value.tzinfo is not None or not is_zone(exactly(str, zone)):
+            if not is_zone(exactly(str, zone)):
                 raise ValueError(f"{zone!r:.80} is no time zone")
             value = value.replace(tzinfo=ZoneInfo(zone))
+        if offset:
+            value = value.replace(tzinfo=timezone(self._duration(0, offset)))
         if name:
-            offset = value.tzinfo.utcoffset(None)
-            value = value.replace(tzinfo=timezone(offset, self.text(name)))
+            zoned: Any = value.tzinfo
+            value = value.replace(tzinfo=timezone(zoned.utcoffset(None), self.text(name)))
         return value.replace(fold=exactly(int, fold))
 
     # -- containers ----------------------------------------------------------------------------

@@ -117,17 +117,21 @@ class Writer:
 
     def _moment(self, value: datetime | time, left: int) -> Any:
         """A time of day, with its date or without, with its zone or without."""
-        zone = value.tzinfo
+        zone: Any = value.tzinfo
         more: dict[str, Any] = {}
         if type(zone) is ZoneInfo and zone.key and is_zone(zone.key):
             more["zone"] = zone.key
-        elif type(zone) is timezone and (name := zone.tzname(None)) != _named_by_offset(zone):
-            more["name"] = self.text(name)
-        elif zone is not None and type(zone) not in {timezone, TzInfo}:
+        elif type(zone) is timezone or type(zone) is TzInfo:
+            offset: Any = zone.utcoffset(None)
+            if offset.microseconds:  # which not every Python reads again
+                more["offset"] = [offset.days, offset.seconds, offset.microseconds]
+            if type(zone) is timezone and (name := str(zone)) != str(timezone(offset)):
+                more["name"] = self.text(name)
+        elif zone is not None:
             raise Stuck(f" has the time zone {zone!r:.80}; use zoneinfo.ZoneInfo(name)")
         if value.fold:
             more["fold"] = 1
-        shown = value.replace(tzinfo=None) if "zone" in more else value
+        shown = value.replace(tzinfo=None) if {"zone", "offset"} & more.keys() else value
         return {"$": type(value).__name__, "v": shown.isoformat(), **more}
 
     # -- containers ----------------------------------------------------------------------------
@@ -337,11 +341,6 @@ def is_zone(key: str) -> bool:
 def in_ascii(value: bytes) -> str:
     """Bytes as text."""
     return b64encode(value).decode()
-
-
-def _named_by_offset(zone: timezone) -> str:
-    """What a fixed offset is called that was given no name."""
-    return timezone(zone.utcoffset(None)).tzname(None)
 
 
 @lru_cache(1024)
