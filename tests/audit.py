@@ -6,6 +6,7 @@ that what has been lost, forgotten or done twice is found at the end.
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 from functools import wraps
 
 from llambdao import Reason
@@ -43,9 +44,18 @@ class RecordedScheduler(Scheduler):
             NOW[-1].schedulers.append(self)
 
 
-for module in (kernel, faulty):
-    module.Activation = RecordedActivation
-driver.Scheduler = RecordedScheduler
+@contextmanager
+def recording(audit):
+    """Whatever comes into being is written down in this audit."""
+    NOW.append(audit)
+    kernel.Activation = faulty.Activation = RecordedActivation
+    driver.Scheduler = RecordedScheduler
+    try:
+        yield
+    finally:
+        kernel.Activation = faulty.Activation = Activation
+        driver.Scheduler = Scheduler
+        NOW.remove(audit)
 
 
 def audited(program):
@@ -54,11 +64,8 @@ def audited(program):
     @wraps(program)
     async def run(simulation):
         audit = Audit(simulation)
-        NOW.append(audit)
-        try:
+        with recording(audit):
             await program(simulation)
-        finally:
-            NOW.remove(audit)
         audit.check()
         await audit.check_nodes()
 

@@ -515,10 +515,13 @@ async def test_members_live_where_their_network_does():
 async def test_a_runtime_that_could_not_begin_keeps_no_node():
     """Refused one node, it gives back those it had taken already."""
     ann, bob, carl = Echo(name="Ann"), Echo(name="Bob"), Echo(name="Carl")
+    second = home(ann, bob, carl)
     async with home(bob):
-        with pytest.raises(Misused):
-            async with home(ann, bob, carl):
+        with pytest.raises(Misused, match="^Bob lives in another runtime"):
+            async with second:
                 pass
+        with pytest.raises(Misused, match="^Bob lives in another runtime"):
+            home(ann, bob, carl)
         async with home(ann, carl) as third:
             assert (await third.ask(ann, "free")).content == "free"
 

@@ -438,6 +438,16 @@ async def test_a_deadline_cancels_everything_the_conversation_caused(seconds):
 
 
 @on_a_loop
+async def test_who_is_too_late_has_cleaned_up_when_the_caller_hears_of_it():
+    """Runtime.ask `timeout`: also a handler in a task, which awaits while it cleans up."""
+    async with Runtime(watchdog=None) as runtime:
+        with pytest.raises(NoAnswer):
+            await runtime.ask(Held(name="Ann"), "go", timeout=0.005)
+        assert LOG == ["Ann is over"]
+        assert left(runtime) == []
+
+
+@on_a_loop
 async def test_a_deadline_of_something_told():
     """Runtime.tell `timeout`: the conversation ends as cancelled, with the error at hand."""
     clock, patient = VirtualClock(), Patient(name="Ann")

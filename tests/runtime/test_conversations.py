@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -289,6 +290,7 @@ async def test_two_consumers_of_one_conversation_share_its_replies():
             mine.append(int(said.content))
             everything.append(int(said.content))
             await asyncio.sleep(0)
+        assert len(everything) == 50, "nobody is told of the end before it"
 
     one, other, everything = [], [], []
     async with home() as runtime:
@@ -637,6 +639,24 @@ async def test_what_comes_from_outside_is_handled_in_the_order_it_came(handler):
     assert [f"{number} {way}" for number in range(3) for way in ways] == LOG
 
 
+@on_a_loop
+async def test_what_comes_from_several_senders_is_handled_in_the_order_it_came():
+    """Rule 8: a question on the caller's stack does not overtake what somebody told before."""
+
+    class Clerk(Node):
+        def chat(self, message):
+            LOG.append(message.content)
+            yield "noted"
+
+    clerk, ann, bob = Clerk(), Echo(name="Ann"), Echo(name="Bob")
+    async with home(clerk, ann, bob) as runtime:
+        for number in range(3):
+            await runtime.tell(clerk, Message(f"{number} Ann", sender=ann, intent="chat"))
+            await runtime.tell(clerk, Message(f"{number} Bob", sender=bob, intent="chat"))
+            await runtime.ask(clerk, f"{number} you")
+    assert LOG == [f"{number} {name}" for number in range(3) for name in ("Ann", "Bob", "you")]
+
+
 # -- in a script ---------------------------------------------------------------------------------
 
 
@@ -700,17 +720,19 @@ def test_a_handler_does_not_go_through_the_script():
 def test_a_script_that_fails_leaves_the_block_with_its_own_error():
     """`with Runtime(...)`: what waits is cancelled at once."""
 
-    class Waiting(Node):
-        def chat(self, message):
+    class Held(Node):
+        async def chat(self, message):
             try:
-                yield expect("never")
+                await asyncio.Event().wait()
             finally:
                 LOG.append("over")
 
+    begun = time.monotonic()
     with pytest.raises(LookupError, match="the script's own"), home() as runtime:
-        runtime.tell(Waiting(), "go")
+        runtime.tell(Held(), "go")
         raise LookupError("the script's own")
     assert LOG == ["over"]
+    assert time.monotonic() - begun < 5
 
 
 # -- many at once --------------------------------------------------------------------------------
@@ -866,6 +888,28 @@ async def test_a_hundred_conversations_share_the_loop_fairly():
 
 
 @on_a_loop
+async def test_many_who_can_go_on_leave_turns_to_the_rest_of_the_program():
+    """A thousand conversations that are ready at once do not hold the loop until all are done."""
+
+    async def tick():
+        while len(heard) < 1000:
+            ticks.append(len(heard))
+            await asyncio.sleep(0)
+
+    class Hearer(Node):
+        def inform(self, message):
+            heard.append(message.content)
+
+    ticks, heard, hearer = [], [], Hearer()
+    async with home(hearer) as runtime:
+        for number in range(1000):
+            await runtime.tell(hearer, Message(str(number), intent="inform"))
+        assert heard == []
+        await tick()
+    assert len(set(ticks)) >= 5
+
+
+@on_a_loop
 async def test_one_who_asks_in_a_row_lets_other_tasks_have_their_turn():
     """A loop of quick questions does not starve the rest of the program."""
 
@@ -928,10 +972,16 @@ async def test_ten_thousand_asked_at_once():
             answers = yield all_of(*(echo.ask(str(number)) for number in range(10_000)))
             return str(sum(int(answer.content) for answer in answers))
 
-    echo = Echo()
+    class Echo(Node):
+        def request(self, message):
+            begun.append(int(message.content))
+            return message.content
+
+    begun, echo = [], Echo()
     async with home(echo) as runtime:
         answer = await runtime.ask(Wide(), "go", limits=Limits(messages=10**6))
         assert answer.content == str(sum(range(10_000)))
+        assert begun == list(range(10_000))
 
 
 @on_a_loop

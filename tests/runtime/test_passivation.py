@@ -14,7 +14,7 @@ import tracemalloc
 import weakref
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ from llambdao import (
     turns,
 )
 from llambdao.runtime import Runtime, Supervisor
-from llambdao.runtime.codec import Corrupt, NotStorable
+from llambdao.runtime.codec import Corrupt, NotStorable, recorded
 from llambdao.runtime.passivation import Passivation
 from llambdao.runtime.snapshots import Sleeping, leaves
 from llambdao.testing import VirtualClock, simulate
@@ -451,15 +451,94 @@ async def test_an_assignment_wakes_it_first():
         del ann.heard
         assert not hasattr(ann, "heard")
         assert vars(ann) == {"name": "Ann", "persona": "", "pages": ["a"]}
-        vars(ann)["heard"] = 3
-        runtime.evict(ann)
-        vars(ann).update(heard=4)
         runtime.evict(ann)
         object.__setattr__(ann, "heard", 5)  # past all of it
+        assert is_asleep(ann)
         assert (ann.pages, ann.heard) == (["a"], 5)
         runtime.evict(ann)
         ann.be("a poet")
         assert (ann.persona, ann.pages) == ("a poet", ["a"])
+
+
+CHANGES = {
+    "set": lambda values: values.__setitem__("heard", 3),
+    "delete": lambda values: values.__delitem__("heard"),
+    "update": lambda values: values.update(heard=3),
+    "update in place": lambda values: values.__ior__({"heard": 3}),
+    "set a default": lambda values: (values.setdefault("heard", 3), values.setdefault("x", 4)),
+    "take out": lambda values: values.pop("heard"),
+    "take out the last": lambda values: values.popitem(),
+    "clear": lambda values: values.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@on_a_loop
+async def test_a_change_of_its_vars_is_as_if_it_were_awake(change):
+    """Nothing that is changed there is undone as it wakes."""
+    ann, eve = (Diary(name="Ann", pages=["a"], heard=1) for _ in range(2))
+    async with home(ann) as runtime:
+        assert runtime.evict(ann)
+        for node in (ann, eve):
+            change(vars(node))
+        assert not is_asleep(ann)
+        assert vars(ann) == vars(eve)
+
+
+class Curious:
+    """Looks at its owner whenever somebody looks at it."""
+
+    def __get__(self, holder, owner):
+        if holder is not None:
+            SEEN.append(holder.look())
+        return 1
+
+    def __set__(self, holder, value):
+        """It stays what it is."""
+
+
+@recorded
+@dataclass
+class Peeping:
+    """Data in which looking has effects, as a property of a program may."""
+
+    seen: int = Curious()
+    rest: Any = None
+
+    def look(self):
+        return LOOK[0]()
+
+
+SEEN, LOOK = [], [None]
+
+
+@on_a_loop
+async def test_who_got_hold_of_its_vars_as_it_was_to_sleep_and_could_not_holds_the_true_ones():
+    """What is changed there is changed in the node."""
+    node = Nested(name="Ann", value=Peeping(rest=print))
+    async with home(node) as runtime:
+        LOOK[0] = lambda: vars(node)
+        SEEN.clear()
+        with pytest.raises(NotStorable, match=r"Ann\.value\.rest is <built-in function print>"):
+            runtime.evict(node)
+        assert not is_asleep(node)
+        SEEN[0]["heard"] = 7
+        assert node.heard == 7
+        assert SEEN[0] == vars(node)
+        SEEN[0].clear()
+        assert vars(node) == {}
+
+
+@on_a_loop
+async def test_one_that_is_looked_at_as_it_is_put_to_sleep_stays_awake():
+    """By a property of something it holds, say: there is no one whom it should have to wait for."""
+    node, other = Nested(name="Ann", value=Peeping()), Diary(name="Bob", pages=["b"])
+    async with home(other, node, after=10) as runtime:
+        LOOK[0] = lambda: (node.heard, other.pages)
+        await quiet(400)
+        assert [is_asleep(one) for one in (other, node)] == [True, False]
+        assert counts(runtime) == (1, 0, 1)
+        assert (node.heard, other.pages) == (0, ["b"])
 
 
 @on_a_loop
@@ -760,6 +839,39 @@ async def test_what_cannot_be_stored_stays_awake_and_is_counted(make, text):
         assert not is_asleep(node)
         assert vars(node) == values
         assert counts(runtime) == (0, 0, 1)
+
+
+@on_a_loop
+async def test_who_keeps_the_error_keeps_nothing_awake():
+    """It says what it has to say, and holds nothing of the node."""
+    node = Nested(name="Ann")
+    async with home(node) as runtime:
+        node.value, node.parts = [threading.Lock()], [Part()]
+        with pytest.raises(NotStorable) as caught:
+            runtime.evict(node)
+        node.value = []
+        assert runtime.evict(node)
+        assert not {"value", "parts"} & dict.keys(vars(node))
+        assert "Ann.value[0]" in str(caught.value)
+
+
+@on_a_loop
+async def test_a_cached_property_is_no_reason_to_stay_awake():
+    """It is kept, and what is kept in it stays what it is."""
+
+    class Cached(Diary):
+        @cached_property
+        def words(self):
+            return [self.pages]
+
+    ann = Cached(name="Ann", pages=["a"])
+    async with home(ann) as runtime:
+        assert ann.words == [["a"]]
+        assert runtime.evict(ann)
+        assert is_asleep(ann)
+        ann.words[0].append("b")
+        assert ann.pages == ["a", "b"]
+        assert ann.heard == 0
 
 
 @on_a_loop

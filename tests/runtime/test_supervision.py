@@ -799,14 +799,18 @@ async def test_a_program_that_is_cancelled_anyway_stays_cancelled():
     """Supervisor: `escalate` hides no cancellation that came from elsewhere."""
 
     async def program():
-        async with home(Worker()):
-            await asyncio.Event().wait()
+        try:
+            async with home(Worker()):
+                await asyncio.Event().wait()
+        finally:
+            LOG.append(f"cancelled {asyncio.current_task().cancelling()} times")
 
     task = asyncio.ensure_future(program())
     await quiet()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert LOG == ["cancelled 1 times"]
 
 
 @on_a_loop

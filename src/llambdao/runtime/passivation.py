@@ -253,6 +253,7 @@ class Sleepers(Observer):
         from llambdao.runtime.codec import NotStorable
 
         self.kept += 1
+        self._idle.pop(id(node), None)
         if error is not None and not isinstance(error, NotStorable):
             text = f"{type(node).__name__} {node.name!r} stays awake: {error!r}"
             warnings.warn(text, RuntimeWarning, 2)

@@ -10,12 +10,12 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import getitem
 from pathlib import Path, PurePath
 from typing import Any
@@ -29,7 +29,7 @@ from llambdao.kernel.message import Address, Message, Ref
 from llambdao.kernel.node import Node
 from llambdao.runtime.codec import Codec, Corrupt, NotStorable
 from llambdao.runtime.recorded import names_of, sort_of
-from llambdao.runtime.writer import SECRETS
+from llambdao.runtime.writer import DEEPEST, SECRETS
 
 __all__ = ["Sleeping", "Snapshots", "Woken"]
 
@@ -141,7 +141,9 @@ class Snapshots:
                 folder = tempfile.mkdtemp(prefix="llambdao-")
             file = self.file = Path(self.path or f"{folder}/asleep.sqlite")
             file.touch(mode=0o600)  # what nodes know is nobody else's business
-            db = self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            db = self._db = sqlite3.connect(
+                file, timeout=1.0, isolation_level=None, check_same_thread=False
+            )
             self._close = weakref.finalize(self, _close, db, folder)
             db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
@@ -173,6 +175,9 @@ class Snapshots:
             for node in nodes:
                 try:
                     one = self._lay_down(node)
+                except NotStorable as error:
+                    error.__context__ = None  # its frames hold the very values it is about
+                    keep(node, error.with_traceback(None))
                 except Exception as error:  # noqa: BLE001  # whatever its `__str__` raises
                     keep(node, error)
                 else:
@@ -194,31 +199,30 @@ class Snapshots:
         """Take from a node what can be written of it; None if somebody else holds all of that.
 
         First the fields are put where nobody can get at them without waking the node, which waits
-        for the lock. Only then it is seen whether somebody has them already: so nothing is lost
-        that another thread does to them meanwhile.
+        for the lock. Then it is seen whether somebody has them already, and only then they are
+        written: so nothing is lost that another thread does to them meanwhile.
         """
         cls, who = type(node), str(node)
         object.__setattr__(node, "_undo", None)
         box = [vars(node)]
-        if undeclared := sorted(box[0].keys() - cls.__pydantic_fields__.keys()):
-            raise NotStorable(
-                f"{who}.{undeclared[0]} is an attribute that {cls.__name__} does not declare, so"
-                " nobody knows whether it can be stored; declare it as a field"
-            )
+        for name in sorted(box[0].keys() - cls.__pydantic_fields__.keys()):
+            if not isinstance(getattr(cls, name, None), cached_property):
+                raise NotStorable(
+                    f"{who}.{name} is an attribute that {cls.__name__} does not declare, so nobody"
+                    " knows whether it can be stored; declare it as a field"
+                )
         attributes = Sleeping({name: box[0][name] for name in STAYS if name in box[0]})
         attributes.box, attributes.cls, attributes.home = box, cls, self
         attributes.key, attributes.size, attributes.fields = None, 0, ()
         attributes.node, attributes.nodes = _weak(node), ()
         object.__setattr__(node, "__dict__", attributes)
+        codec, met = Codec(None, cls), dict[str, Any]()
+        fields: tuple[str, ...] = ()
         try:
-            codec, met = Codec(None, cls), dict[str, Any]()
-            written = {
-                name: msgspec.Raw(codec.encode(box[0][name], f"{who}.{name}", met))
-                for name in leaves(cls)
-                if name in box[0] and not isinstance(box[0][name], SECRETS)
-            }
-            is_alone = sys.getrefcount(getitem(box, 0)) <= ALONE
-            fields = tuple(name for name in written if is_alone and not is_held(box[0], name))
+            names = [n for n in leaves(cls) if n in box[0] and not isinstance(box[0][n], SECRETS)]
+            if sys.getrefcount(getitem(box, 0)) <= ALONE:
+                fields = tuple(name for name in names if not is_held(box[0], name))
+            written = {n: msgspec.Raw(codec.encode(box[0][n], f"{who}.{n}", met)) for n in names}
         except BaseException:
             self._stay_up(node, attributes)
             raise
@@ -245,15 +249,8 @@ class Snapshots:
             return
         if self._db is None:
             self.open()
-        db: Any = self._db
-        db.execute("begin immediate")
-        try:
+        with self._at_once() as db:
             keys = [db.execute(INSERT, one.row).lastrowid for one in laid]
-            db.execute("commit")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("rollback")
-            raise
         for key, one in zip(keys, laid, strict=True):
             attributes, size = one.attributes, len(one.row[-1])
             attributes.key, attributes.size, attributes.box = key, size, None
@@ -306,6 +303,19 @@ class Snapshots:
             f" changed: {why}; a supervisor that restarts it gives it its first fields"
         )
 
+    @contextmanager
+    def _at_once(self) -> Iterator[Any]:
+        """All of it, or nothing."""
+        db: Any = self._db
+        db.execute("begin immediate")
+        try:
+            yield db
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:  # it has not ended that itself
+                db.execute("rollback")
+            raise
+
     def _tidy(self) -> None:
         """Delete the rows that nobody will read; and the file, once it is not needed."""
         gone = []
@@ -315,10 +325,8 @@ class Snapshots:
             self._asleep -= 1
             self._bytes -= size
         if gone:
-            with suppress(sqlite3.Error):  # what stays there harms nobody
-                self._db.execute("begin")
-                self._db.executemany(DELETE, gone)
-                self._db.execute("commit")
+            with suppress(sqlite3.Error), self._at_once() as db:  # what stays there harms nobody
+                db.executemany(DELETE, gone)
         if self._is_up is None and not self._asleep and self._close is not None:
             self._close()
 
@@ -364,7 +372,7 @@ UNCHANGING = (
 """What can be in two places at once without anybody noticing."""
 
 
-def is_held(holder: Any, name: Any, get: Callable[..., Any] = getitem) -> bool:
+def is_held(holder: Any, name: Any, get: Callable[..., Any] = getitem, left: int = DEEPEST) -> bool:
     """Could somebody change what stands here, or a part of it, from elsewhere?
 
     What was written comes back as another object: who holds the first one would not notice.
@@ -372,13 +380,14 @@ def is_held(holder: Any, name: Any, get: Callable[..., Any] = getitem) -> bool:
     cls: Any = type(get(holder, name))
     if issubclass(cls, UNCHANGING):
         return False
-    if not issubclass(cls, tuple) and sys.getrefcount(get(holder, name)) > ALONE:
+    is_changing = not issubclass(cls, tuple)
+    if left == 0 or (is_changing and sys.getrefcount(get(holder, name)) > ALONE):
         return True
     part = get(holder, name)
     if issubclass(cls, dict):
-        return any(is_held(part, key) for key in part)
+        return any(is_held(part, key, getitem, left - 1) for key in part)
     if issubclass(cls, list | tuple | deque):
-        return any(is_held(part, place) for place in range(len(part)))
+        return any(is_held(part, place, getitem, left - 1) for place in range(len(part)))
     return sort_of(cls) is not None and any(
-        is_held(part, field, getattr) for field in names_of(cls)
+        is_held(part, field, getattr, left - 1) for field in names_of(cls)
     )
