@@ -11,6 +11,9 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 
+# As many tests at once as there are processors; ARGS=-n0 for one after the other, as pdb wants it.
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs clean
 
@@ -21,7 +24,7 @@ demo: .venv/.demo  ## see a first conversation; needs no key and no network once
 	@$(BIN)/llambdao demo $(ARGS)
 
 test: .venv/.dev  ## run every test and every check (ARGS="-k mailbox" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: .venv/.dev  ## the checks alone: format, lint, types, layers
 	@$(BIN)/ruff format --check

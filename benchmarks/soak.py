@@ -187,7 +187,7 @@ class Soak:
     def internals(self) -> Sample:
         """What the event loop, the system, and every table of our own keep."""
         runtime = self.traffic.runtime
-        boxes = runtime._mailboxes.boxes.values()
+        boxes = runtime._mailboxes.boxes.copy().values()
         files = Path("/proc/self/fd")
         return {
             "tasks": len(asyncio.all_tasks()),

@@ -33,6 +33,7 @@ from llambdao.kernel.mailbox import Mailbox
 from llambdao.runtime import Runtime, Supervisor
 from llambdao.runtime.budget import Budget
 from llambdao.runtime.schedule import every
+from llambdao.runtime.supervisor import family
 
 MOMENT = 0.002
 """Seconds that pass where some have to."""
@@ -175,6 +176,7 @@ class Traffic:
             supervisor=Supervisor(strategy="resume"),
             budget=self.budget,
             observe=self.seen,
+            watchdog=10,  # counting all that there is takes long on a busy machine
         )
         spawn, often = self.runtime.spawn, Supervisor(strategy="restart", most=10**9, seconds=0.1)
         spawn(self.resumed)
@@ -290,8 +292,20 @@ class Traffic:
         """It leaves; the last thousand dead letters would keep it, which a short run mistakes."""
         await self.runtime.stop(node)
         letters = self.runtime.dead_letters.kept
-        for letter in [one for one in letters if one.node is node]:
+        for letter in [one for one in letters if one.node in family(node)]:
             letters.remove(letter)
+
+    @operation()
+    async def nodes_come_and_go(self) -> None:
+        node = MapperNode(Echo(), Late())
+        self.runtime.spawn(node)
+        conversation = await self.runtime.tell(node, "hello")
+        await self.gone(node)
+        assert (await conversation.wait()).reason is not None
+        with suppress(Stopped):
+            await self.runtime.ask(node, "how are you?")
+            raise AssertionError("it should have been stopped")
+        await self.gone(node)
 
     @operation()
     async def runtimes_come_and_go(self) -> None:

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from llambdao import Limits
-from llambdao.kernel.run import SYSTEM
+from llambdao import Limits, Node
+from llambdao.journal import Journal
+from llambdao.journal import conversation as recorded
+from llambdao.journal.addresses import Addresses
+from llambdao.journal.memory import MemoryLedger
+from llambdao.kernel.run import SYSTEM, WATCHER
 from llambdao.runtime import Mailbox, Runtime
 
 
@@ -83,7 +87,7 @@ def plain_in_loop(open_, take=None):
     return asyncio.run(main())
 
 
-def runtime(open_, take=None):
+def runtime(open_, take=None, **options_of_runtime):
     """`async for reply in runtime.send(node, message)`."""
 
     async def main():
@@ -92,7 +96,7 @@ def runtime(open_, take=None):
         options = {**(asked._options or {})}
         clock = options.pop("clock", SYSTEM)
         room = Mailbox(options.get("limits", Limits()).mailbox)
-        async with Runtime(clock=clock, mailbox=room, watchdog=None) as home:
+        async with Runtime(clock=clock, mailbox=room, watchdog=None, **options_of_runtime) as home:
             if "choose" in options:
                 home._queue.choose = options.pop("choose")
             conversation = home._conversation(
@@ -114,15 +118,59 @@ def runtime(open_, take=None):
     return asyncio.run(main())
 
 
+class Lenient(Addresses):
+    """Calls also those nodes something that a program would have to give a name."""
+
+    def unnamed(self, owner, node, word, number):
+        return f"{word}{number}"
+
+    def of(self, node):
+        if isinstance(node, Node) and id(node) not in self._of:
+            self.add(node)
+        return super().of(node)
+
+    def _call(self, node, address):
+        while address in self:
+            address += "'"
+        super()._call(node, address)
+
+
+class LenientJournal(Journal):
+    """For programs that were not written for a journal: replies are taken one by one."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.addresses = Lenient()
+
+
+def journal(open_, take=None):
+    """`async for reply in runtime.send(node, message)`, written down in a journal."""
+    asked = open_()
+    if asked._hearer is WATCHER:  # a runtime is watched by runtime.watch()
+        return runtime(lambda: asked, take)
+    ahead = recorded.AHEAD
+    if take is not None:  # who leaves early has not let anybody go ahead
+        recorded.AHEAD = 1
+    try:
+        return runtime(lambda: asked, take, journal=LenientJournal(MemoryLedger()))
+    finally:
+        recorded.AHEAD = ahead
+
+
 DRIVERS = {
     "plain": plain,
     "aiter": aiter_,
     "plain-in-loop": plain_in_loop,
     "runtime": runtime,
+    "journal": journal,
 }
 
 every_driver = pytest.mark.parametrize("drive", DRIVERS.values(), ids=DRIVERS)
 
-ALONE = {name: drive for name, drive in DRIVERS.items() if name != "runtime"}
+ALONE = {name: drive for name, drive in DRIVERS.items() if name not in ("runtime", "journal")}
 every_driver_of_its_own = pytest.mark.parametrize("drive", ALONE.values(), ids=ALONE)
 """Those that drive one conversation and know nothing else from which news or help could come."""
+
+OF_TASKS = {name: drive for name, drive in DRIVERS.items() if name != "journal"}
+every_driver_of_tasks = pytest.mark.parametrize("drive", OF_TASKS.values(), ids=OF_TASKS)
+"""Those under which handlers may await anything: a journal could not bring that back."""

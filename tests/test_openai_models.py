@@ -1,8 +1,11 @@
 """Models that need no server, the offline voice, and how a model is found by its name."""
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,8 @@ from hypothesis import strategies as st
 
 from llambdao import GroupChatNode, Message, Node, ask, tell, turns
 from llambdao.openai import (
+    Answer,
+    CannotDo,
     EchoModel,
     FunctionModel,
     IsOffline,
@@ -23,12 +28,19 @@ from llambdao.openai import (
     ScriptedModel,
     ScriptEnded,
     SummaryNode,
+    Tool,
+    ToolCall,
     UnknownModel,
+    Usage,
     model_from,
     offline,
     prepare_for_openai,
 )
+from llambdao.openai import _errors as errors
+from llambdao.openai._calls import answered
+from llambdao.openai._calls import pieces as pieces_of
 from llambdao.openai._offline import phrases
+from llambdao.openai._sample import sample
 from llambdao.openai._voices import ANYBODY, VOICES
 
 PHILOSOPHERS = ("Rumi", "Lao Tzu", "Marcus Aurelius")
@@ -114,6 +126,67 @@ def test_a_script_may_fail():
         complete(model, "b")
     with pytest.raises(TypeError, match=r"made of lines, .* but got \['One'\]"):
         ScriptedModel(["One"])
+    with pytest.raises(TypeError, match=r"but got 42"):
+        ScriptedModel(("One", 42))
+
+
+def heard(model, *words, **asked):
+    """What a model gives for these words, piece by piece."""
+
+    async def listen():
+        said = prepare_for_openai([Message(word) for word in words])
+        return [piece async for piece in model.stream(said, **asked)]
+
+    return asyncio.run(listen())
+
+
+CALL = ToolCall("c1", "add", '{"a": 1}')
+COST = Usage("m", 3, 2)
+ADD = Tool("add", "Adds.", {"type": "object"})
+
+
+def test_a_script_may_call_tools_stream_and_cost():
+    """A call, an answer, pieces just as they are; what each request asked for is kept."""
+    lines = (CALL, Answer("So be it.", (CALL,), COST), ("a b", "c", CALL, COST), "Words.")
+    model = ScriptedModel(*lines)
+    assert heard(model, "Hi", tools=[ADD]) == [CALL]
+    assert heard(model, "Hi") == ["So", " be", " it.", CALL, COST]
+    assert heard(model, "Hi") == ["a b", "c", CALL, COST]
+    assert model.left == 1
+    assert heard(model, "Hi", says={"name": "V"}) == ["Words."]
+    assert [one["tools"] for one in model.asked] == [[ADD], (), (), ()]
+    assert [one["says"] for one in model.asked] == [None, None, None, {"name": "V"}]
+
+
+def test_a_script_may_fail_in_the_middle():
+    """What came before has come."""
+    model = ScriptedModel(("Once ", OSError("gone"), "never"))
+    pieces = []
+
+    async def listen():
+        pieces.extend([await anext(stream)])
+        await anext(stream)
+
+    stream = model.stream([])
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(listen())
+    assert pieces == ["Once "]
+    assert model.left == 0
+
+
+def test_each_request_to_a_script_may_cost_the_same():
+    """Unless its line says otherwise."""
+    other = Usage("m", 9, 9)
+    model = ScriptedModel("One.", ("Two.", other), CALL, usage=COST)
+    assert [asyncio.run(model.answer([])).usage for _ in range(3)] == [COST, other, COST]
+
+
+def test_usages_add_up():
+    """Numbers are added; two models are both named, once."""
+    total = COST + Usage("m", 1, 1, cached_tokens=1, requests=2) + Usage("n", 0, 0)
+    assert total == Usage("m, n", 4, 3, cached_tokens=1, requests=4)
+    assert total + COST == Usage("m, n", 7, 5, 1, 5)
+    assert total.tokens == 7
 
 
 def test_an_echo_says_what_was_said():
@@ -140,6 +213,30 @@ def test_a_function_is_a_model(function):
     assert "".join(asyncio.run(pieces(FunctionModel(function), "Hi"))) == "Hello there."
 
 
+@pytest.mark.parametrize(
+    "given",
+    [CALL, [CALL], Answer("", (CALL,)), Answer("Hm.", (CALL,), COST), ("Hm.", CALL, COST)],
+)
+def test_a_function_may_call_tools(given):
+    """Alone, in a list, in an answer, in pieces."""
+    answer = asyncio.run(FunctionModel(lambda messages: given).answer([], tools=[ADD]))
+    assert answer.calls == (CALL,)
+    assert answer.usage in (None, COST)
+
+
+def test_a_function_is_told_what_it_may_do_if_it_wants_to_know():
+    """By the names of its arguments."""
+
+    def tell_tools(messages, *, tools):
+        return f"{len(tools)} tools"
+
+    def tell_both(messages, says, tools):
+        return f"{len(tools)} tools, {says}"
+
+    assert asyncio.run(FunctionModel(tell_tools).answer([], tools=[ADD])).text == "1 tools"
+    assert asyncio.run(FunctionModel(tell_both).complete([])) == "0 tools, None"
+
+
 def test_a_function_must_give_words():
     """What came instead stands in the error."""
     with pytest.raises(TypeError, match=r"must give a str, .*: 42"):
@@ -164,9 +261,39 @@ def test_anything_with_the_two_methods_is_a_model():
         async def stream(self, messages):
             yield "Hi."
 
-    assert isinstance(Own(), Model)
     assert ask(OpenAINode(model=Own()), "Hello").content == "Hi."
-    assert not isinstance(Node(), Model)
+    assert ask(OpenAINode(model=Own(), deltas=False), "Hello").content == "Hi."
+    assert asyncio.run(answered(Own(), [])) == Answer("Hi.")
+
+
+class Own(Model):
+    """A model as people write them: it takes the messages and nothing else."""
+
+    async def stream(self, messages):
+        yield "Hi."
+
+
+def test_a_model_that_knows_nothing_of_tools_serves_as_long_as_none_are_asked_for():
+    """Then the error says how to write it; and before anything is said."""
+    assert asyncio.run(Own().answer([])) == Answer("Hi.")
+    assert asyncio.run(answered(Own(), [], tools=(), says=None)) == Answer("Hi.")
+    for asked, what in [({"tools": [ADD]}, "tools"), ({"says": {"name": "V"}}, "typed replies")]:
+        with pytest.raises(CannotDo, match=rf"Own.* knows nothing of {what}.*offline"):
+            asyncio.run(Own().answer([], **asked))
+        with pytest.raises(CannotDo, match=r"`async def stream\(self, messages, \*, tools=\(\)"):
+            pieces_of(Own(), [], **asked)
+
+
+def test_a_model_may_take_whatever_it_is_asked():
+    """By name, or all of it at once."""
+
+    class Wide(Model):
+        async def stream(self, messages, **asked):
+            yield f"{sorted(asked)}"
+
+    assert asyncio.run(Wide().answer([], tools=[ADD])).text == "['tools']"
+    assert asyncio.run(answered(Wide(), [], says={"name": "V"})).text == "['says']"
+    assert asyncio.run(Wide().complete([])) == "[]"
 
 
 # -- the offline voice -----------------------------------------------------------------------------
@@ -283,6 +410,68 @@ def test_it_takes_a_plain_list_too():
     """Chat items that nobody prepared."""
     said = asyncio.run(OfflineModel().complete([{"role": "user", "content": "About duty?"}]))
     assert "duty" in said
+
+
+def test_it_gives_typed_replies():
+    """The plainest value that fits the schema, its own words where words may stand."""
+    schema = {
+        "type": "object",
+        "properties": {"aye": {"type": "boolean"}, "why": {"type": "string"}, "x": {}},
+        "required": ["aye", "why"],
+    }
+    said = asyncio.run(OfflineModel().answer([], says={"name": "Vote", "schema": schema})).text
+    vote = json.loads(said)
+    assert vote == {"aye": False, "why": vote["why"]}
+    assert vote["why"].strip()
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"enum": ["b", "a"]}, "b"),
+        ({"const": 5, "type": "integer"}, 5),
+        ({"type": ["null", "string"]}, None),
+        ({"anyOf": [{"type": "integer", "minimum": 3}, {"type": "null"}]}, 3),
+        ({"type": "integer", "exclusiveMinimum": 3, "multipleOf": 5}, 5),
+        ({"type": "number", "maximum": -1.5}, -1.5),
+        ({"type": "number", "exclusiveMaximum": 0, "minimum": -9}, -1),
+        ({"type": "integer", "exclusiveMaximum": 0}, -1),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
+        ({"type": "string", "minLength": 12}, "Hello there."),
+        ({"type": "string", "maxLength": 5}, "Hello"),
+        ({"type": "string", "default": "x"}, "x"),
+        ({"type": "array", "items": {"type": "boolean"}, "minItems": 2}, [False, False]),
+        ({"type": "array", "prefixItems": [{"type": "null"}, {"const": 1}]}, [None, 1]),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "boolean"}}}, False),
+        ({"properties": {"a": {}}, "required": ["a"]}, {"a": None}),
+    ],
+)
+def test_a_sample_fits_its_schema(schema, value):
+    """Whatever kind of thing is asked for."""
+    assert sample(schema, "Hello there") == value
+
+
+def test_a_schema_that_speaks_of_itself_has_a_sample_too():
+    """Even if it can never be filled in."""
+    one = {"$ref": "#"}
+    schema = {"type": "object", "properties": {"next": one}, "required": ["next"]}
+    assert json.dumps(sample(schema)).count("next") == 10
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def test_the_page_draws_the_tree_of_errors_as_the_module_does():
+    """And in it stand all there are, each below what it is derived from."""
+    page = (Path(__file__).parents[1] / "docs" / "adapters" / "openai.md").read_text("utf-8")
+    drawn = re.search(r" *ModelError\n(?: +[+|].*\n)+", errors.__doc__)[0]
+    shown = "".join(line[4:] + "\n" for line in drawn.splitlines())
+    assert shown.splitlines() == re.search(r"ModelError\n(?: [+|].*\n)+", page)[0].splitlines()
+    branches = re.findall(r"^ +(\|? *)\+- (\w+)", drawn, re.MULTILINE)
+    assert {name for _, name in branches} == {*errors.__all__} - {"ModelError"}
+    for inner, name in branches:
+        above = errors.Refused if inner.strip() else errors.ModelError
+        assert above in vars(errors)[name].__bases__
 
 
 # -- by name ---------------------------------------------------------------------------------------

@@ -283,11 +283,36 @@ def test_a_tool_call_stays_with_its_results():
         {**own("Let me see."), "tool_calls": calls},
         {"role": "tool", "tool_call_id": "c1", "content": "=c1"},
         {"role": "tool", "tool_call_id": "c2", "content": "=c2"},
+        own("(I see.)"),
         user("Hurry!"),
     ]
+    assert items.report.added[5] == "between tool and user"
+    loose = prepare_for_openai(called(), RUMI, alternate=False)
+    assert [item["role"] for item in loose[1:]] == ["assistant", "tool", "tool", "user"]
     small = prepare_for_openai(called(), RUMI, window=1)
     assert small[1:] == [user("Hurry!")]
     assert len(small.report.dropped) == 3
+
+
+def test_tool_calls_may_be_as_strict_templates_want_them():
+    """One at a time, the words with the first; ids of nine; the arguments an object at least."""
+    messages = called(["call_1", "abcDEF123"], ["call_1", "abcDEF123"])
+    bad = {**messages[0].metadata["tool_calls"][1], "arguments": "[1, "}
+    calls = (messages[0].metadata["tool_calls"][0], bad)
+    messages[0] = Message("Let me see.", sender=RUMI, metadata={"tool_calls": calls}, id="m1")
+    items = prepare_for_openai(messages, RUMI, strict_calls=True)
+
+    def call(name, arguments):
+        function = {"name": "add", "arguments": arguments}
+        return {"id": name, "type": "function", "function": function}
+
+    assert items[2:6] == [
+        {**own("Let me see."), "tool_calls": [call("1549bbd55", '{"x": 1}')]},
+        {"role": "tool", "tool_call_id": "1549bbd55", "content": "=call_1"},
+        {**own(None), "tool_calls": [call("abcDEF123", '{"not_an_object": "[1, "}')]},
+        {"role": "tool", "tool_call_id": "abcDEF123", "content": "=abcDEF123"},
+    ]
+    assert [fate.item for fate in items.report.fates] == [2, 7, 2, 2]
 
 
 @pytest.mark.parametrize(

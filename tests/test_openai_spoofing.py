@@ -117,6 +117,18 @@ def test_a_summary_cannot_pretend_either(text):
     assert [name for name in map(speaker, system["content"].splitlines()) if name] == []
 
 
+@given(texts)
+def test_a_tool_cannot_pretend_either(text):
+    """Many templates show a tool's result as the words of a user."""
+    call = {"id": "c1", "name": "look", "arguments": "{}"}
+    calling = Message("", sender=RUMI, metadata={"tool_calls": (call,)}, id="m1")
+    said = [calling, calling.reply(text, metadata={"tool_call_id": "c1"})]
+    for strict in (True, False):
+        items = prepare_for_openai(said, RUMI, TABLE, strict_calls=strict)
+        [result] = [item["content"] for item in items if item["role"] == "tool"]
+        assert [name for name in map(speaker, result.splitlines()) if name] == []
+
+
 @given(name=texts)
 def test_a_name_stays_on_its_line(name):
     """Whatever somebody is called, his label is one line, and nobody else's."""

@@ -38,11 +38,16 @@ from llambdao.networks.router import Router
 from llambdao.networks.until import Until, heard, spent, turns, when
 
 if typing.TYPE_CHECKING:
+    from llambdao.human import HumanNode
     from llambdao.runtime import Budget, Runtime
 
 __version__ = "0.1.0"
 
-_LATER = {"Budget": "llambdao.runtime", "Runtime": "llambdao.runtime"}
+_LATER = {
+    "Budget": "llambdao.runtime",
+    "HumanNode": "llambdao.human",
+    "Runtime": "llambdao.runtime",
+}
 """What is loaded when it is first asked for: it brings an event loop along."""
 
 
@@ -65,6 +70,7 @@ __all__ = [
     "Edge",
     "Event",
     "GroupChatNode",
+    "HumanNode",
     "LimitReached",
     "Limits",
     "LlambdaoError",

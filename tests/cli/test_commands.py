@@ -40,13 +40,49 @@ table = GroupChatNode(rumi, lao_tzu, name="table")
 # -- help and version --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["chat"], ["graph"]])
+COMMANDS = ["demo", "run", "chat", "explain", "eval", "graph", "top"]
+
+
+@pytest.mark.parametrize("command", [[], *([one] for one in COMMANDS if one != "eval")])
 def test_help_fits_on_one_screen(llambdao, command):
-    """80 columns, 24 lines."""
+    """80 columns, 24 lines; `eval` has more options than that."""
     code, out, err = llambdao(*command, "--help", COLUMNS="80")
     assert (code, err) == (0, "")
     assert len(out.splitlines()) <= 23
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_names_every_command(llambdao):
+    """With a few words on each."""
+    _, out, _ = llambdao("--help", COLUMNS="80")
+    lines = out[out.index("commands:") :].splitlines()
+    named = [line.split() for line in lines if line.startswith("    ") and line[4] != " "]
+    assert [words[0] for words in named] == COMMANDS
+    assert min(map(len, named)) > 3
+
+
+def test_a_program_may_call_it_more_than_once(write, folder, environment):
+    """`main` is a function like any other: what it imports is not mistaken for a command."""
+    write(ECHO)
+    program = (
+        "from llambdao.cli import main\n"
+        "for words in ('run file.py one', 'run file.py two', 'graph file.py', 'graph file.py',"
+        " 'chat file.py', 'chat file.py', 'demo --turns 1', 'demo --turns 1', 'top', 'top'):\n"
+        "    code = main(words.split())\n"
+        "    print(words.split()[0], code)\n"
+    )
+    done = subprocess.run(
+        [*LLAMBDAO[:3], "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    said = done.stdout.splitlines()
+    assert said.count("You said one") == said.count("You said two") == 1
+    for command, code in (("run", 0), ("graph", 0), ("chat", 0), ("demo", 0), ("top", 1)):
+        assert said.count(f"{command} {code}") == 2, done.stdout + done.stderr
 
 
 def test_the_version_is_said(llambdao):

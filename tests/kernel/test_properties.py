@@ -12,7 +12,7 @@ from programs import build, programs, programs_with_kinds
 from transcript import Notebook
 
 often = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
@@ -149,7 +149,7 @@ def test_an_observer_changes_nothing(program):
 
 
 @given(programs(most=8))
-@settings(often, max_examples=100)
+@settings(often, max_examples=60)
 def test_larger_programs_end_too(program):
     """Rule 9: whatever eight nodes do to each other."""
     assert isinstance(Run(program).reason, Reason)

@@ -1,6 +1,8 @@
 """Rule 2: four kinds of handler, one meaning; what they may produce, and what not."""
 
 from contextlib import suppress
+from functools import wraps
+from inspect import unwrap
 
 import pytest
 
@@ -170,6 +172,64 @@ def test_the_line_of_the_mistake_is_shown():
         list(Odd().receive("go"))
     first = Odd.chat.__code__.co_firstlineno
     assert f"{__file__}:{first + 2}" in str(caught.value)
+
+
+def decorated(function):
+    """A decorator that calls the handler, as most do."""
+
+    @wraps(function)
+    def call(self, message):
+        return function(self, message)
+
+    return call
+
+
+def outer(function):
+    """A decorator that drives the handler from a generator of its own."""
+
+    @wraps(function)
+    def drive(self, message):
+        yield from function(self, message)
+
+    return drive
+
+
+class Decorated(Node):
+    """Says what cannot be said, in handlers of several kinds behind decorators."""
+
+    @decorated
+    def chat(self, message):
+        return 42  # a plain handler is over: where it begins
+
+    @decorated
+    def request(self, message):
+        yield "fine"
+        yield 42  # here
+
+    @outer
+    @decorated
+    def query(self, message):
+        yield "fine"
+        yield 42  # here
+
+    async def inform(self, message):
+        yield "fine"
+        yield 42  # here
+
+    @wraps(sorted)
+    def step(self, message):
+        return 42  # as far as there is Python to be seen
+
+
+@pytest.mark.parametrize(
+    ("word", "line"), [("chat", 0), ("request", 3), ("query", 4), ("inform", 2), ("step", 0)]
+)
+def test_the_line_of_the_mistake_is_shown_behind_decorators(word, line):
+    """Rule 2: it is the handler's line that is shown, not one of the decorator."""
+    with pytest.raises(TypeError) as caught:
+        list(Decorated(name="Odd").receive(Message("go", intent=word)))
+    first = unwrap(getattr(Decorated, word), stop=lambda f: f.__name__ == "sorted").__code__
+    assert f"Odd.{word} ({__file__}:{first.co_firstlineno + line}) said" in str(caught.value)
 
 
 @every_driver

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_tasks
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import (
     Deadlock,
@@ -404,7 +404,7 @@ def test_awaiting_an_ask_is_the_same_wait(drive):
     assert drive(lambda: Asker().receive("go")).contents == ["three"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_asks_in_gather(drive):
     """Rule 5: asks wait together inside `asyncio.gather`."""
 
@@ -424,7 +424,7 @@ def test_asks_in_gather(drive):
     assert clock.seconds == 10
 
 
-@every_driver
+@every_driver_of_tasks
 def test_an_ask_in_wait_for(drive):
     """Rule 5: an ask waits inside `asyncio.wait_for`."""
 
@@ -436,7 +436,7 @@ def test_an_ask_in_wait_for(drive):
     assert drive(lambda: Asker().receive("go")).contents == ["three"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_asks_in_a_task_group(drive):
     """Rule 5: asks wait inside a task group, found by context variable."""
 
@@ -457,7 +457,7 @@ def test_asks_in_a_task_group(drive):
     assert drive(lambda: Asker().receive("go")).contents == ["ABC"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_a_failing_ask_in_a_task_group_cancels_the_others(drive):
     """Rule 5: in a task group the first failure cancels the other asks; their peers clean up."""
 

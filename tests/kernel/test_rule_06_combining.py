@@ -1,13 +1,15 @@
 """Rule 6: waits combine; what is no longer waited for is cancelled."""
 
 import asyncio
+import gc
+import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from clock import START, FakeClock
-from drivers import every_driver, every_driver_of_its_own
+from drivers import every_driver, every_driver_of_its_own, plain
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import (
     Deadlock,
@@ -636,3 +638,77 @@ def test_every_answer_of_a_silent_peer_is_no_answer(drive):
 
     heard = drive(lambda: Asker().receive("go")).contents
     assert heard == ["the question '?' to Ann ended without a word"]
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        (60, "the sleep of 60 seconds"),
+        (1, "the sleep of 1 second"),
+        (0.25, "the sleep of 0.25 seconds"),
+        (datetime(2030, 1, 1, tzinfo=UTC), "the sleep until 2030-01-01 00:00:00+00:00"),
+    ],
+)
+def test_a_sleep_says_how_long_it_takes(until, words):
+    """Rule 6: a wait reads as what it is, in errors and to observers."""
+    wait = sleep(until)
+    wait.state = 2  # nobody is to wait for it
+    assert str(wait) == words
+
+
+class Told(Node):
+    """Hears what it is told, and is asked nothing."""
+
+    def inform(self, message):
+        pass
+
+    def query(self, message):
+        raise ValueError("not this one")
+
+
+UNNEEDED = {
+    "the first succeeds at once": lambda peer: any_of(
+        peer.tell("hi"), all_of(peer.ask("a"), any_of(peer.ask("b"), sleep(1))), which=True
+    ),
+    "the first of a list fails": lambda peer: [
+        peer.ask("a", intent="query"), all_of(peer.ask("b"), sleep(1)), peer.ask("c"),
+    ],
+    "the first of all fails": lambda peer: all_of(
+        sleep("soon"), all_of(peer.ask("b"), sleep(1)), peer.ask("c"),
+    ),
+}  # fmt: skip
+
+
+@every_driver
+@pytest.mark.parametrize("make", UNNEEDED.values(), ids=UNNEEDED)
+def test_what_was_not_needed_in_the_end_is_not_complained_of(drive, make):
+    """Rule 6: parts that never began were yielded all the same: there is no warning of them."""
+
+    class Asker(Node):
+        def chat(self, message):
+            try:
+                yield make(Told())
+            except (TypeError, ValueError) as error:
+                yield type(error).__name__
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = drive(lambda: Asker().receive("go", clock=FakeClock()))
+        gc.collect(1)
+    assert [str(one.message) for one in caught] == []
+    assert outcome.error is None
+
+
+def test_a_list_that_is_cut_short_is_not_complained_of():
+    """Rule 11: what was left of a list when all was cancelled was yielded, and never began."""
+
+    class Asker(Node):
+        def chat(self, message):
+            yield ["one", Told().ask("a"), all_of(Told().ask("b"), sleep(1))]
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = plain(lambda: Asker().receive("go"), take=1)
+        gc.collect(1)
+    assert [str(one.message) for one in caught] == []
+    assert outcome.contents == ["one"]

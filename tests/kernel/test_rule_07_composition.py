@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_tasks
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import MapperNode, Message, Node, sleep
 from transcript import lines
@@ -108,7 +108,7 @@ def test_async_members_that_do_not_block_keep_link_order(drive):
     assert outcome.contents == ["A1", "A2", "B1", "B2", "C1", "C2"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_a_foreign_wait_of_one_member_holds_up_no_other(drive):
     """Rule 7: a member that awaits something another brings about would wait for ever otherwise."""
 
@@ -253,7 +253,7 @@ def test_a_wide_network():
     assert said == [f"{number} {half}" for number in range(10_000) for half in (1, 2)]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_members_keep_their_own_mailbox(drive):
     """Rule 7 and 8: one node in two networks handles one message at a time."""
 

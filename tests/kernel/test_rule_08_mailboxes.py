@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_tasks
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import Limits, Message, Node, all_of, sleep
 
@@ -44,7 +44,7 @@ def test_messages_of_one_sender_arrive_in_order(handler, drive):
     assert "".join(log) == "abcdefgh"
 
 
-@every_driver
+@every_driver_of_tasks
 def test_an_async_handler_is_atomic_while_it_awaits_something_foreign(drive):
     """Rule 8: awaiting something foreign does not let others in."""
 
@@ -77,7 +77,7 @@ def test_at_a_wait_other_messages_come_in(handler, drive):
     assert clock.seconds == 5
 
 
-@every_driver
+@every_driver_of_tasks
 def test_while_a_node_is_held_its_resumptions_wait_too(drive):
     """Rule 8: mailboxes are of turns: starts and resumptions alike."""
 
@@ -103,7 +103,7 @@ def test_while_a_node_is_held_its_resumptions_wait_too(drive):
     assert len(log) == 8
 
 
-@every_driver
+@every_driver_of_tasks
 def test_concurrency_lets_so_many_in(drive):
     """Rule 8: `concurrency = 2` lets two be under way at once, the third waits for its turn."""
 
@@ -127,7 +127,7 @@ def test_concurrency_lets_so_many_in(drive):
     assert max(most) == 2
 
 
-@every_driver
+@every_driver_of_tasks
 def test_concurrency_none_lets_all_in(drive):
     """Rule 8: `concurrency = None` lets any number be under way."""
 
@@ -148,7 +148,7 @@ def test_concurrency_none_lets_all_in(drive):
     assert sorted(log) == list("abcde")
 
 
-@every_driver
+@every_driver_of_tasks
 def test_two_nodes_are_under_way_at_once(drive):
     """Rule 8: one node that is held holds up nobody else."""
 
@@ -169,7 +169,7 @@ def test_two_nodes_are_under_way_at_once(drive):
     assert drive(lambda: Asker().receive("go")).contents == ["AB"]
 
 
-@every_driver
+@every_driver_of_tasks
 @kinds(*SPEAKING)
 def test_messages_keep_their_order_past_a_held_node(handler, drive):
     """Rule 8: order holds also if the receiver is busy when some of them come."""

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from clock import FakeClock
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_tasks
 from kinds import SPEAKING, WAITING, kinds
 from llambdao import (
     GroupChatNode,
@@ -111,7 +111,7 @@ def test_stopping_cancels_all_innermost_first(handler, drive):
     assert clock.seconds == 0
 
 
-@every_driver
+@every_driver_of_tasks
 def test_what_was_told_and_not_begun_is_a_dead_letter(drive):
     """Rule 11: nothing is lost in silence: dead letters with the reason `cancelled`."""
 
@@ -150,7 +150,7 @@ def test_what_was_told_and_has_begun_is_cancelled(handler, drive):
     assert outcome.conversation.dead_letters == []
 
 
-@every_driver
+@every_driver_of_tasks
 def test_the_finally_block_of_a_coroutine_may_await(drive):
     """Rule 11: an async handler cleans up on its loop, awaiting if it has to."""
 
@@ -173,7 +173,7 @@ def test_the_finally_block_of_a_coroutine_may_await(drive):
     assert LOG == ["careful is over"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_the_finally_block_of_an_async_generator_may_await(drive):
     """Rule 11: so does an async generator that has just spoken."""
 
@@ -392,7 +392,7 @@ def test_a_stream_left_open_is_cancelled_when_the_listener_ends(handler, drive):
     assert LOG == ["speaker is over"]
 
 
-@every_driver
+@every_driver_of_tasks
 def test_a_background_task_of_a_handler_is_not_left_running(drive):
     """Rule 11: asks that a handler left to a task of its own end with the handler."""
 

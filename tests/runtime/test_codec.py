@@ -256,14 +256,14 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_what_is_written_comes_back_the_same(value):
     """Of the same types, in the same order, equal in every part."""
     assert same(back(value), value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(VALUES)
 def test_the_same_value_gives_the_same_bytes(value):
     """Also after it was written and read: what hashes alike is stored but once."""
@@ -272,7 +272,7 @@ def test_the_same_value_gives_the_same_bytes(value):
     assert CLERK.encode(CLERK.decode(data)) == data
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(VALUES)
 def test_what_is_written_is_json_that_any_tool_reads(value):
     """`sqlite3` and `jq` read it: no NaN, no number that they would round, no half a letter."""
@@ -790,7 +790,7 @@ WRONG = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(WRONG)
 def test_whatever_is_read_is_a_value_or_corrupt(tree):
     """Data that somebody made up never raises anything but `Corrupt`, a `ValueError`."""
@@ -799,7 +799,7 @@ def test_whatever_is_read_is_a_value_or_corrupt(tree):
     assert issubclass(Corrupt, ValueError)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.data())
 def test_what_was_cut_off_is_corrupt(value, data):
     """Half a snapshot is no snapshot; only a number may be read from the beginning of another."""
@@ -809,7 +809,7 @@ def test_what_was_cut_off_is_corrupt(value, data):
         assert type(CLERK.decode(cut)) in {int, float}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.data())
 def test_what_was_changed_is_a_value_or_corrupt(value, data):
     """One byte more, less or other."""

@@ -1,6 +1,7 @@
 """Dead letters: a node that keeps what nobody would handle, tells of it, and sends it again."""
 
 import asyncio
+from contextlib import suppress
 from functools import wraps
 
 import pytest
@@ -65,7 +66,8 @@ SHOP: list[Shop] = []
 
 
 @pytest.fixture
-def shop():  # noqa: D103
+def shop():
+    """The only one, which Ann tells what she hears."""
     SHOP[:] = [Shop(name="Shop")]
     return SHOP[0]
 
@@ -433,10 +435,8 @@ async def test_one_whose_node_was_stopped_stays_a_dead_letter(shop):
     async with home(shop, supervisor=stop) as runtime:
         await runtime.tell(shop, "one")
         await runtime.settle()
-        try:  # noqa: SIM105
+        with suppress(Stopped):
             await said(runtime, "again all", "request")
-        except Stopped:
-            pass
         await runtime.settle()
         assert [letter.message.content for letter in runtime.dead_letters] == ["one"]
 

@@ -163,6 +163,43 @@ async def test_at_a_wait_other_conversations_come_in(handler):
     assert clock.now() - begun == 3 * 24 * 3600 * 10**9
 
 
+@kinds(*SPEAKING)
+@on_a_loop
+async def test_a_long_speech_lets_nobody_in(handler):
+    """Rule 8: what is said does not end a turn, even where other conversations have theirs."""
+
+    class Speaker(Node):
+        inside: int = 0
+        begun: int = 0
+
+        @handler
+        def request(self, message):
+            self.begun = self.begun + 1
+            self.inside = self.inside + 1
+            for number in range(200):
+                most.append(self.inside)
+                yield str(number)
+            if message.content == "b":
+                raise ZeroDivisionError
+            self.inside = self.inside - 1
+
+    class Asker(Node):
+        def chat(self, message):
+            log.append(f"{message.content} asks")
+            said = yield speaker.ask(message.content, every=True)
+            return f"{len(said)} words"
+
+    log, most, speaker = [], [], Speaker()
+    async with home(speaker) as runtime:
+        asking = [runtime.ask(Asker(), word) for word in "abc"]
+        first, second, third = await asyncio.gather(*asking, return_exceptions=True)
+    assert (first.content, third.content) == ("200 words", "200 words")
+    assert isinstance(second, ZeroDivisionError)
+    assert log == ["a asks", "b asks", "c asks"]  # they do have their turns
+    assert set(most) == {1}
+    assert (speaker.begun, speaker.inside) == (2, 0)  # the turn that failed is undone, all of it
+
+
 @on_a_loop
 async def test_whoever_is_resumed_goes_before_whoever_begins():
     """Rule 8: an answer that comes while the node is held goes before all that wait to begin."""
@@ -941,7 +978,7 @@ async def test_relayed_to_a_full_mailbox(policy):
 
         async def take():
             async for said in conversation:
-                heard.append(said.content)  # noqa: PERF401
+                heard.append(said.content)  # noqa: PERF401  # looked at in between
 
         taking = asyncio.ensure_future(take())
         await quiet()
@@ -1159,7 +1196,7 @@ class Two(Foreign):
     concurrency: ClassVar[int | None] = 2
 
 
-class Any_(Foreign):  # noqa: N801
+class Many(Foreign):
     concurrency: ClassVar[int | None] = None
 
 
@@ -1231,7 +1268,7 @@ async def test_whatever_is_told_asked_and_cancelled_mailboxes_keep_their_promise
     """Rule 8 and 11: order by sender, so many at once, no hang, nothing lost, nothing left."""
     chance = random.Random(f"{seed} {policy}")
     said, scripts = [], {}
-    hearers = [kind(name=kind.__name__) for kind in (Foreign, Two, Any_, Quick)]
+    hearers = [kind(name=kind.__name__) for kind in (Foreign, Two, Many, Quick)]
     tellers = [
         kind(name=f"{kind.__name__}{number}", scripts=scripts, said=said)
         for kind in (Script, AsyncScript)

@@ -1203,12 +1203,10 @@ async def test_who_waits_to_sleep_is_not_kept_alive():
 
 
 @on_a_loop
-async def test_a_class_without_room_for_weak_references_sleeps_as_others_do():
-    """As `Node` itself, or one with slots."""
+async def test_a_node_that_is_nothing_but_a_node_sleeps_as_others_do():
+    """`Node` itself has no fields of its own but its name and persona."""
     ann, eve = Node(name="Ann", persona="a poet"), Node(name="Eve", persona="")
     async with home(ann, after=10) as runtime:
-        with pytest.raises(TypeError):
-            weakref.ref(ann)
         await until(lambda: is_asleep(ann))
         assert ann.persona == "a poet"
         eve.persona = "x"
@@ -1434,7 +1432,7 @@ class Hand:
         return getattr(self.node, name, None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(STEPS)
 def test_whatever_is_done_to_it_it_is_as_one_that_never_slept(steps):
     """Messages, failures, assignments, looks, held lists, in any order: the same attributes."""

@@ -24,7 +24,9 @@ from scenarios import SCENARIOS
 from transcript import lines
 from worlds import FAULTS, WORLDS
 
-SEEDS = 1_000
+SEEDS, FEWER = 1_000, 30
+"""As many over all scenarios, and for each of the programs."""
+
 SOAK = 100
 """How many times as many in the larger form."""
 
@@ -140,7 +142,7 @@ def test_scenarios_hold_in_every_order(scenario, faults):
 @every_world
 def test_programs_hold_in_every_order(program, faults):
     """What the rules promise is so, whoever goes first and whatever goes wrong."""
-    simulate(program, range(SEEDS // 20), faults=faults, turns=50_000)
+    simulate(program, range(FEWER), faults=faults, turns=50_000)
 
 
 @pytest.mark.soak
@@ -157,8 +159,8 @@ def test_scenarios_hold_in_very_many_orders(scenario, faults):
 @with_faults
 @every_world
 def test_programs_hold_in_very_many_orders(program, faults):
-    """Five thousand of each."""
-    simulate(program, range(SEEDS // 20 * SOAK), faults=faults, turns=50_000)
+    """Three thousand of each."""
+    simulate(program, range(FEWER * SOAK), faults=faults, turns=50_000)
 
 
 # -- deliberate bugs -------------------------------------------------------------------------------

@@ -500,12 +500,12 @@ async def test_of_many_conversations_it_tells_the_oldest():
 
 
 @on_a_loop
-async def test_a_hundred_thousand_nodes_do_not_stall_the_loop():
-    """With ten thousand open conversations it takes less than 50 ms, the best of ten times."""
-    peers = [Desk() for _ in range(10_000)]
-    nodes = [Asker(peer=peers[n % 10_000]) for n in range(90_000)]
+async def test_many_nodes_do_not_stall_the_loop():
+    """20,000 nodes, 2,000 open conversations: it takes less than 10 ms, the best of ten times."""
+    peers = [Desk() for _ in range(2_000)]
+    nodes = [Asker(peer=peers[n % 2_000]) for n in range(18_000)]
     async with Runtime(MapperNode(*peers, *nodes), watchdog=None) as runtime:
-        for node in nodes[:10_000]:
+        for node in nodes[:2_000]:
             await runtime.tell(node, request("go"))
         await turns(200)
         tally = Tally()
@@ -518,8 +518,8 @@ async def test_a_hundred_thousand_nodes_do_not_stall_the_loop():
         finally:
             gc.enable()
         status = status_of(runtime, tally)
-        assert (status.open, status.residents, len(tally.nodes)) == (10_000, 100_001, 20_000)
-        assert best < 0.05
+        assert (status.open, status.residents, len(tally.nodes)) == (2_000, 20_001, 4_000)
+        assert best < 0.01
         await runtime.stop(deadline=0)
 
 

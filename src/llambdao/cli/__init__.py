@@ -1,4 +1,4 @@
-"""The command line: `llambdao demo`, `run`, `chat`, `graph` and `top`."""
+"""The command line: `llambdao demo`, `run`, `chat`, `explain`, `eval`, `graph` and `top`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from io import TextIOWrapper
 from typing import Any
 
@@ -68,20 +69,22 @@ def parser() -> argparse.ArgumentParser:
         description="A round table of Rumi, Lao Tzu, Marcus Aurelius and you. Without a model they"
         " speak with an offline voice; nothing leaves this machine.",
     )  # fmt: skip
-    demo.set_defaults(act=_demo)
+    demo.set_defaults(act=_sit_down)
     run = commands.add_parser(
         "run", help="tell the network in a file something, print what it replies",
         parents=[file, models, turns, common],
         description="Tell the network in FILE something and print its replies, as they come.",
     )  # fmt: skip
     run.add_argument("message", nargs="?", metavar="MESSAGE", help="unless given: the input")
-    run.set_defaults(act=_run)
+    run.set_defaults(act=_tell)
     chat = commands.add_parser(
         "chat", help="sit down at the network in a file", parents=[file, models, turns, common],
         description="Talk with the network in FILE; a group chat keeps a seat for you."
         " /help shows what you can type. Lines from a pipe will do as well.",
     )  # fmt: skip
-    chat.set_defaults(act=_chat)
+    chat.set_defaults(act=_talk)
+    _add_explain(commands, [file, models, turns, common])
+    _add_eval(commands, [file, models, common])
     graph = commands.add_parser(
         "graph", help="draw the network in a file", parents=[file],
         description="Draw the nodes in FILE and the links between them.",
@@ -90,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         "--format", choices=("text", "mermaid", "dot"), default="text", help="unless given: text"
     )
     _traceback(graph)
-    graph.set_defaults(act=_graph)
+    graph.set_defaults(act=_draw)
     top = commands.add_parser(
         "top", help="look at a program that is running, live",
         description="Show the nodes, conversations and costs of a running program. It lets itself"
@@ -105,6 +108,48 @@ def parser() -> argparse.ArgumentParser:
     _traceback(top)
     top.set_defaults(act=_look)
     return main
+
+
+def _add_explain(commands: Any, shared: list[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain", help="tell the network in a file something, say why it said that",
+        parents=shared,
+        description="Tell the network in FILE something, and show why its last reply was said:"
+        " what caused it, the exact request to the model, what was left out, what it cost.",
+    )  # fmt: skip
+    explain.add_argument("message", nargs="?", metavar="MESSAGE", help="unless given: the input")
+    explain.add_argument(
+        "--number", metavar="N", type=_number, default=0, help="not the last reply but this one"
+    )
+    explain.add_argument("--inner", action="store_true", help="count all that was said inside, too")
+    explain.set_defaults(act=_say_why)
+
+
+def _add_eval(commands: Any, shared: list[argparse.ArgumentParser]) -> None:
+    rate = commands.add_parser(
+        "eval", help="try the network in a file on a data set", parents=shared,
+        description="Ask the network in FILE each case of a data set, made anew for each, and"
+        " score what it says. Ends with 1 if the score is too low or not all could be tried.",
+    )  # fmt: skip
+    rate.add_argument(
+        "--data", metavar="CASES", required=True,
+        help=".jsonl, .json or .csv, with `input` and `expected`",
+    )  # fmt: skip
+    rate.add_argument(
+        "--judge", metavar="NAME", action="append",
+        help="exact, contains, or a node or function in FILE; unless given: its `judges`",
+    )  # fmt: skip
+    rate.add_argument("--min", metavar="SCORE", type=_share, default=0.0, help="from 0 to 1")
+    rate.add_argument("--usd", metavar="N", type=_amount, help="spend no more than this")
+    rate.add_argument(
+        "--tokens", metavar="N", type=_number, default=5_000_000, help="unless given: 5,000,000"
+    )
+    rate.add_argument(
+        "--concurrency", metavar="N", type=_number, default=4, help="cases at once; unless given: 4"
+    )
+    rate.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each case")
+    rate.add_argument("--out", metavar="RESULTS", help="write the results there, as JSON")
+    rate.set_defaults(act=_rate)
 
 
 def _shared() -> list[argparse.ArgumentParser]:
@@ -134,6 +179,26 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {text!r}")
+    return share
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and amount > 0):
+        raise argparse.ArgumentTypeError(f"an amount of dollars, not {text!r}")
+    return amount
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -154,16 +219,17 @@ class Version(argparse.Action):
         parser.exit()
 
 
-# -- the commands: each imports what it needs --------------------------------------------------
+# -- the commands: each imports what it needs ------------------------------------------------------
+# None is called as a module beside this file is: importing that puts it in the function's place.
 
 
-def _demo(given: Any) -> int:
+def _sit_down(given: Any) -> int:
     from llambdao.cli._demo import demo
 
     return demo(given)
 
 
-def _chat(given: Any) -> int:
+def _talk(given: Any) -> int:
     from llambdao.cli._load import load, voice
     from llambdao.cli._session import Session
     from llambdao.console import screen
@@ -173,7 +239,7 @@ def _chat(given: Any) -> int:
     return Session(network, where, given.turns).sit()
 
 
-def _run(given: Any) -> int:
+def _tell(given: Any) -> int:
     from llambdao.cli._load import load, voice
     from llambdao.cli._run import run
 
@@ -182,7 +248,7 @@ def _run(given: Any) -> int:
     return run(voice(load(given.file), given.model, given.base_url), given)
 
 
-def _graph(given: Any) -> int:
+def _draw(given: Any) -> int:
     from llambdao.cli._load import load
     from llambdao.kernel.graph import to_graphviz, to_mermaid, to_text
 
@@ -195,3 +261,18 @@ def _look(given: Any) -> int:
     from llambdao.cli._top import top
 
     return top(given)
+
+
+def _say_why(given: Any) -> int:
+    from llambdao.cli._explain import why
+    from llambdao.cli._load import load, voice
+
+    if given.message is None and sys.stdin.isatty():
+        raise Unusable(f"tell it what? llambdao explain {given.file} 'MESSAGE', or from a pipe")
+    return why(voice(load(given.file), given.model, given.base_url), given)
+
+
+def _rate(given: Any) -> int:
+    from llambdao.cli._evals import rate
+
+    return rate(given)

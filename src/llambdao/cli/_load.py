@@ -11,7 +11,7 @@ from llambdao.cli._errors import Unusable
 from llambdao.kernel.graph import reachable
 from llambdao.kernel.node import Node
 
-__all__ = ["load", "voice"]
+__all__ = ["find", "load", "names_in", "voice"]
 
 NAMES = ("network", "node", "table", "room")
 """What the node in a file may be called; the first of these that is there is taken."""
@@ -19,7 +19,12 @@ NAMES = ("network", "node", "table", "room")
 
 def load(file: str) -> Node:
     """The node that a Python file defines: under one of `NAMES`, or the only one."""
-    return find(vars(_module(file)), file)
+    return find(names_in(file), file)
+
+
+def names_in(file: str) -> dict[str, Any]:
+    """What a Python file defines; run once more, it defines all of it anew."""
+    return vars(_module(file))
 
 
 def find(names: dict[str, Any], file: str) -> Node:
@@ -63,7 +68,9 @@ def _module(file: str) -> ModuleType:
         raise Unusable(f"there is no file {file}") from None
     except OSError as error:
         raise Unusable(f"{file} cannot be read: {error.strerror}") from None
-    name = path.stem if path.stem not in sys.modules else f"_{path.stem}"
+    known = sys.modules.get(path.stem)
+    ours = known is None or getattr(known, "__file__", None) == str(path)
+    name = path.stem if ours else f"_{path.stem}"
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module

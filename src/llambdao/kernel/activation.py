@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
-from types import GeneratorType
+from types import FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from llambdao.kernel.dispatch import ASYNC_GENERATOR, COROUTINE
 from llambdao.kernel.errors import Misused
-from llambdao.kernel.waits import BEGUN, Wait
+from llambdao.kernel.waits import BEGUN, Wait, forgo
 
 if TYPE_CHECKING:
     from llambdao.kernel.scheduler import Scheduler
@@ -65,12 +66,12 @@ class Activation(Struct, eq=False):
 
     def take(self, scheduler: Scheduler, branch: int, value: Any) -> None:
         """What it waited for came to this value."""
-        self.value = value
+        self.value, self.wait = value, None
         scheduler.stack.append(self)
 
     def fail(self, scheduler: Scheduler, branch: int, error: BaseException) -> None:
         """What it waited for came to this error."""
-        self.error = error
+        self.error, self.wait = error, None
         scheduler.stack.append(self)
 
     def also(self, wait: Wait) -> None:
@@ -99,14 +100,32 @@ class Activation(Struct, eq=False):
 
     def line(self) -> str:
         """The line of the handler's code that is being run, for an error that teaches."""
-        code = getattr(self.handler[0], "__code__", None)
-        names = ("gi_frame", "cr_frame", "ag_frame")
-        frame = next((f for name in names if (f := getattr(self.talk, name, None))), None)
-        line = frame.f_lineno if frame else code.co_firstlineno if code else 0
-        return f"{self} ({code.co_filename}:{line})" if code else str(self)
+        function = inspect.unwrap(self.handler[0], stop=_is_last)
+        if (code := getattr(function, "__code__", None)) is None:
+            return str(self)
+        frames = [*_frames(self.talk)]
+        frame = next((one for one in frames if one.f_code is code), frames[-1] if frames else None)
+        if frame is None:
+            return f"{self} ({code.co_filename}:{code.co_firstlineno})"
+        return f"{self} ({frame.f_code.co_filename}:{frame.f_lineno})"
 
     def __str__(self) -> str:
         return f"{self.node}.{self.message.intent}"
+
+
+def _is_last(function: Any) -> bool:
+    """Does it wrap something that is not written in Python?"""
+    return not hasattr(function.__wrapped__, "__code__")
+
+
+def _frames(talk: Any) -> Iterator[FrameType]:
+    """Where a talk is, and what it goes on in: a decorator may drive the handler from outside."""
+    while talk is not None:
+        for letters in ("gi", "cr", "ag"):
+            if (frame := getattr(talk, f"{letters}_frame", None)) is not None:
+                yield frame
+        inner = ("source", "rest", "gi_yieldfrom", "cr_await", "ag_await")
+        talk = next((one for name in inner if (one := getattr(talk, name, None))), None)
 
 
 class _Tail:
@@ -133,9 +152,9 @@ TAIL: Any = _Tail()
 class _Spread:
     """The talk of a handler that says several things at once, and what it goes on with."""
 
-    def __init__(self, act: Activation, items: Iterator[Any], rest: Any) -> None:
-        self.act, self.rest = act, rest
-        self.items: Any = items
+    def __init__(self, scheduler: Scheduler, act: Activation, items: Any, rest: Any) -> None:
+        self.scheduler, self.act, self.rest = scheduler, act, rest
+        self.items = items
 
     def send(self, value: Any) -> Any:
         """The next thing, or what the handler goes on with."""
@@ -163,16 +182,19 @@ class _Spread:
         items, self.items = self.items, None
         if isinstance(items, GeneratorType):
             items.close()
+        elif items is not None:
+            for item in items:
+                forgo(item, self.scheduler)
 
 
 def spread(scheduler: Scheduler, act: Activation, said: Any, rest: Any) -> Misused | None:
     """Have an activation say the items of a list, then go on with `rest`; an error if it cannot."""
     if isinstance(said, str):
-        act.talk = _Spread(act, iter((str(said),)), rest)
+        act.talk = _Spread(scheduler, act, iter((str(said),)), rest)
     elif type(said) in (list, tuple):
-        act.talk = _Spread(act, iter(said), rest)
+        act.talk = _Spread(scheduler, act, iter(said), rest)
     elif isinstance(said, GeneratorType):
-        act.talk = said if rest is TAIL else _Spread(act, said, rest)
+        act.talk = said if rest is TAIL else _Spread(scheduler, act, said, rest)
     elif rest is TAIL and hasattr(said, "__await__"):
         act.talk = scheduler.start_task(scheduler, act, said, COROUTINE)
     elif rest is TAIL and hasattr(said, "asend"):

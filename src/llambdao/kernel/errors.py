@@ -97,6 +97,8 @@ class BudgetReached(LimitReached):
     """What there is not enough of: usd, tokens, calls, seconds or messages."""
     asked: Any
     left: Any
+    scope: Any
+    """The budget that refused: its own limit is too low."""
 
 
 class MailboxFull(LlambdaoError):

@@ -45,7 +45,7 @@ def reachable(node: Node, *, edges: bool = True) -> list[Node]:
     found: dict[str, Any] = {node.id: node}
     todo = deque([node])
     while todo:
-        for word, other, _ in _pointers(todo.popleft()):
+        for word, other, _ in pointers(todo.popleft()):
             if other.id not in found and (edges or word != EDGE):
                 found[other.id] = other
                 todo.append(other)
@@ -69,7 +69,7 @@ def to_networkx(node: Node) -> MultiDiGraph[str]:
     for one in everybody:
         graph.add_node(one.id, name=str(one), role=one.role, type=type(one).__name__)
     for one in everybody:
-        for word, other, metadata in _pointers(one):
+        for word, other, metadata in pointers(one):
             key = graph.add_edge(one.id, other.id, word)
             graph.edges[one.id, other.id, key].update({str(k): v for k, v in metadata.items()})
     return graph
@@ -186,20 +186,20 @@ class Picture(Struct):
     def __post_init__(self) -> None:
         self.nodes = reachable(self.root)
         number = {node.id: i for i, node in enumerate(self.nodes)}
-        pointers = [
+        arrows = [
             (number[node.id], word, number[other.id], metadata)
             for node in self.nodes
-            for word, other, metadata in _pointers(node)
+            for word, other, metadata in pointers(node)
         ]
-        members = {(start, end) for start, word, end, _ in pointers if word == MEMBER}
+        members = {(start, end) for start, word, end, _ in arrows if word == MEMBER}
         home: dict[int, int] = {}
-        for start, word, end, _ in pointers:
+        for start, word, end, _ in arrows:
             if word == MEMBER and end not in home and not _is_within(start, end, home):
                 home[end] = start
                 self.inside.setdefault(start, []).append(end)
         self.tops = [i for i in range(len(self.nodes)) if i not in home]
         plain: dict[tuple[int, int], Link] = {}
-        for start, word, end, metadata in pointers:
+        for start, word, end, metadata in arrows:
             if word == MEMBER:
                 if home.get(end) != start:
                     self.links.append(Link(start, end, MEMBER, dotted=True))
@@ -241,7 +241,7 @@ def _is_within(inner: int, outer: int, home: Mapping[int, int]) -> bool:
     return place == outer
 
 
-def _pointers(node: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+def pointers(node: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     """What a node points to, in order: the word for how, the other node, the metadata."""
     if not isinstance(node, Node):
         return

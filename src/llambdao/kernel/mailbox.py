@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from sys import getrefcount
 from typing import Any, Literal
+from weakref import ref
 
 from msgspec import Struct
 
@@ -53,16 +53,16 @@ class Box:
 
     def __init__(self) -> None:
         self.holders = 0  # those that hold the node beyond their turn
-        self.turns: deque[Any] = deque()  # resumptions that wait while it is held
+        self.turns: Any = ()  # resumptions that wait while it is held
         self.parked: dict[int, Any] = {}  # starts that wait: for that, or for others to begin
         self.arrived: dict[int, Any] = {}  # all that has not begun, in the order of arrival
-        self.announced: set[int] = set()  # what was asked and may be overtaken before it arrives
+        self.announced: Any = ()  # what was asked and may be overtaken before it arrives
         self.senders: dict[Any, deque[Any]] = {}  # both by sender, in the order said
-        self.room: deque[Any] = deque()  # who waits for room
+        self.room: Any = ()  # who waits for room
         self.pending: dict[int, Any] = {}  # what arrived though there was none, and who waits
         self.promised = 0  # room that was given and is not taken yet
         self.stopped: Callable[[], Exception] | None = None
-        self.node: Any = None  # one that was stopped, as long as anybody else knows it
+        self.node: Any = None  # a reference to one that was stopped, as long as anybody knows it
 
     def is_full(self, size: int) -> bool:
         """Is there no room for one more?"""
@@ -87,12 +87,11 @@ class Mailboxes:
     and what one sender told a node keeps its order whichever conversations it was told in.
     """
 
-    __slots__ = ("boxes", "rooms", "stopped")
+    __slots__ = ("boxes", "rooms")
 
     def __init__(self, rooms: Callable[[Any], Mailbox] | None = None) -> None:
         self.boxes: dict[int, Box] = {}
         self.rooms = rooms
-        self.stopped = 0  # how many since the last sweep
 
     def box(self, node: Any) -> Box:
         """The mailbox of a node."""
@@ -117,6 +116,7 @@ class Mailboxes:
         if act.talk is not None:
             if act.busy or self._is_free(act.node, box):
                 return False
+            box.turns = box.turns or deque()
             box.turns.append((scheduler, act))
             scheduler.parked += 1
             return True
@@ -172,6 +172,7 @@ class Mailboxes:
             scheduler.parked -= 1
             if not turn.closed:
                 if box.arrived.pop(id(turn), None) is not None:  # it has no need of room any more
+                    box.announced = box.announced or set()
                     box.announced.add(id(turn))
                     self._left(box, turn)
                 self.hold(turn)
@@ -219,6 +220,7 @@ class Mailboxes:
         box = self.box(act.node)
         if id(act) in box.arrived or id(act) in box.announced:
             return
+        box.announced = box.announced or set()
         box.announced.add(id(act))
         box.senders.setdefault(act.message.sender, deque()).append(act)
 
@@ -226,6 +228,7 @@ class Mailboxes:
         """Call `grant` when there is room for this message, which arrived without any."""
         box = self.box(act.node)
         box.pending[id(act)] = grant
+        box.room = box.room or deque()
         box.room.append(id(act))
 
     def queue_for_room(self, node: Any, grant: Callable[[], bool]) -> bool:
@@ -239,6 +242,7 @@ class Mailboxes:
             return False
         if not (box.room or box.is_full(room.size)):
             return False
+        box.room = box.room or deque()
         box.room.append(grant)
         return True
 
@@ -257,24 +261,15 @@ class Mailboxes:
         self._hand_on(act.node, box)
 
     def stop(self, node: Any, error: Callable[[], Exception]) -> None:
-        """Let a node take no more messages: who sends one gets this error."""
-        box = self.box(node)
-        box.stopped, box.node = error, node
+        """Let a node take no more messages: who sends one gets this error.
+
+        Its mailbox says so as long as anybody knows the node; `error` must not.
+        """
+        box, boxes, key = self.box(node), self.boxes, id(node)
+        box.stopped, box.node = error, ref(node, lambda _: boxes.pop(key, None))
         for scheduler, act in [*box.arrived.values()]:
             self.forget(act)
             scheduler.refuse(act, error(), "stopped")
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Who was stopped and is known to nobody else needs no mailbox to refuse messages."""
-        self.stopped += 1
-        if self.stopped >= 16:
-            for key, box in [*self.boxes.items()]:
-                if (
-                    box.stopped is not None and getrefcount(box.node) <= 3
-                ):  # here, and in what it says
-                    del self.boxes[key]
-            self.stopped = 0
 
     def start(self, node: Any) -> None:
         """Let a node that was stopped take messages again."""
@@ -308,7 +303,8 @@ class Mailboxes:
     def _leave(self, box: Box, act: Any) -> None:
         """A message leaves the mailbox."""
         had_room = box.arrived.pop(id(act), None) is not None
-        box.announced.discard(id(act))
+        if box.announced:
+            box.announced.discard(id(act))
         mine = box.senders.get(act.message.sender)
         if mine is not None and act in mine:
             mine.remove(act)

@@ -46,6 +46,9 @@ CURATED = ("chat", "request", "query", "inform", "proxy", "step", "be", "do")
 * do: do this thing, perform this action
 """
 
+HOMES: dict[int, Any] = {}
+"""Where those live that live in a runtime, by their `id()`: a network says there who joins it."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -146,7 +149,7 @@ class Node(BaseModel):
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", ignored_types=(Inherited,)
     )
-    __slots__ = ("_edges", "_id", "_undo")
+    __slots__ = ("__weakref__", "_edges", "_id", "_undo")
 
     if TYPE_CHECKING:  # to which a slot is not enough, and all else a field
         _edges: ClassVar[Any]

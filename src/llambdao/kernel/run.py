@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from inspect import isawaitable
+from inspect import isasyncgen, isawaitable
 from itertools import count
 from secrets import randbits
 from typing import Any, Protocol, TypedDict, Unpack
@@ -334,9 +334,10 @@ def _call(scheduler: Scheduler, wait: Any) -> None:
     except Exception as error:
         scheduler.broke(wait, error)
         return
-    if isawaitable(value):
+    if isawaitable(value) or isasyncgen(value):
         scheduler.under_way -= 1
-        _tasks(scheduler).call(wait, value)
+        tasks = _tasks(scheduler)
+        tasks.call(wait, value if isawaitable(value) else tasks.told(wait, value))
     else:
         scheduler.done(wait, value)
 

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator
+from functools import partial
 from heapq import heappop, heappush
 from types import GeneratorType, MappingProxyType
 from typing import Any
@@ -139,6 +140,7 @@ class Scheduler(Struct, eq=False):
     timers: Any = ()
     calls: Any = ()  # *do this call*
     dropped: Any = ()  # calls that nobody waits for any longer
+    pieces: Any = ()  # what calls have said meanwhile, for the outside
     under_way: int = 0  # calls and tasks the driver is busy with
     perhaps: int = 0  # tasks that wait for nodes, and perhaps for something else too
     parked: int = 0  # turns that wait in a mailbox
@@ -201,13 +203,29 @@ class Scheduler(Struct, eq=False):
 
     def done(self, wait: Any, value: Any) -> None:
         """A call came to this value."""
-        self.under_way -= 1
-        self._input(wait.take, 0, value)
+        if self.pieces:  # which it said before
+            self.pieces.append((wait.take, value))
+        else:
+            self.under_way -= 1
+            self._input(wait.take, 0, value)
 
     def broke(self, wait: Any, error: BaseException) -> None:
         """A call came to this error."""
-        self.under_way -= 1
-        self._input(wait.fail, 0, error)
+        if self.pieces:
+            self.pieces.append((wait.fail, error))
+        else:
+            self.under_way -= 1
+            self._input(wait.fail, 0, error)
+
+    def piece(self, wait: Any, delta: Delta) -> None:
+        """A call says a piece of a message: it is heard as if its handler had said it."""
+        act = wait.act
+        if wait.state == BEGUN and not act.closed:
+            mark = len(self.stack)
+            if self._delta(act, delta):
+                self.pieces = self.pieces or deque()
+                self.pieces.append(delta)
+            self.promote(mark)
 
     def news(self, key: str, value: Any) -> None:
         """News from outside; kept until somebody expects it."""
@@ -266,6 +284,10 @@ class Scheduler(Struct, eq=False):
                     act = self.ready.popleft()
                 elif self.told:
                     act = self._next_told()
+                elif self.pieces:
+                    if (piece := self._next_piece()) is not None:
+                        yield piece
+                    continue
                 elif self.root.closed and not (
                     self.calls or self.under_way or self.timers or self.roots or self.perhaps
                 ):  # what is parked in a mailbox is among the roots
@@ -428,6 +450,8 @@ class Scheduler(Struct, eq=False):
                                 stack[mark:] = begun
                         if value is not WAITING:
                             if seen:
+                                if self.home is not None and not watched:
+                                    self._hold(act)
                                 act.value = value
                                 stack.append(act)
                                 break
@@ -468,6 +492,8 @@ class Scheduler(Struct, eq=False):
                         over = True
                         break
                     if seen:
+                        if self.home is not None and not watched:
+                            self._hold(act)  # others have their turn, but nobody at this node
                         stack.append(act)
                         break
                 if over:
@@ -655,7 +681,7 @@ class Scheduler(Struct, eq=False):
         if self.home is not None:
             if outcome is None:
                 return None
-            self.mailboxes.wait_for_room(act, lambda: self.granted(wait))
+            self.mailboxes.wait_for_room(act, partial(self.granted, wait))
         elif waiting <= self.limits.mailbox:
             return None
         else:
@@ -820,6 +846,16 @@ class Scheduler(Struct, eq=False):
             self.observe("dead", node, message, reason)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _next_piece(self) -> Delta | None:
+        """The next piece that a call has said; None if it has come to its end."""
+        piece = self.pieces.popleft()
+        if isinstance(piece, tuple):
+            self.under_way -= 1
+            self._input(piece[0], 0, piece[1])
+            return None
+        self.turn = None  # nobody is to go on when it has been taken
+        return piece  # type: ignore[no-any-return]
 
     def _words(self, act: Activation, node: Any, words: str, word: str) -> Message:
         """Fresh words of one node to another."""

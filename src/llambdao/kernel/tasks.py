@@ -5,33 +5,37 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
+import types
 import warnings
 from collections.abc import Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import aclosing
+from contextvars import Context, copy_context
 from functools import partial
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction
 from typing import Any
 
-from llambdao.kernel.activation import PENDING, Activation
+from llambdao.kernel.activation import PENDING, TAIL, Activation
 from llambdao.kernel.dispatch import ASYNC_GENERATOR
 from llambdao.kernel.errors import Deadlock, Misused
+from llambdao.kernel.message import Delta
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
-from llambdao.kernel.waits import OVER, WAITING, Wait
+from llambdao.kernel.waits import WAITING, Wait, forgo
 
 __all__ = ["PrivateLoop", "Talk", "Tasks"]
 
 IDLE, PERHAPS, BUSY = range(3)
 """Must the driver wait for a task? Perhaps, if it waits for nodes and maybe for others too."""
 
-PATIENCE = 12
+PATIENCE = 13
 """How many turns of the loop a task that awaits several things at once has to say what it does."""
 
 GRACE = 3.0
-"""Seconds that cancelled tasks have to clean up; then they are cancelled once more."""
+"""Seconds that cancelled tasks have to clean up; they are cancelled again then, and once more after
+as many; whoever goes on after that is left."""
 
-BRIEFLY = 2
+BRIEFLY = 3
 """How many turns of the loop what a task has just started has to begin, `asyncio.gather` say."""
 
 
@@ -57,7 +61,7 @@ class Awaited:
         talk.forget(self.wait)
         if not talk.settled:  # else it has a turn before it already
             scheduler.stack.append(talk.act)
-        talk.settled.append((self.future, value, error))
+        talk.settled = [*talk.settled, (self.future, value, error)]
 
 
 class Talk:
@@ -67,14 +71,19 @@ class Talk:
     the task says something, ends, waits for a node, or is blocked on something foreign.
     """
 
+    __slots__ = (
+        "act", "answer", "has_begun", "is_blocked", "kind", "level", "ours", "over", "said",
+        "scheduler", "settled", "source", "task", "tasks", "turn"
+    )  # fmt: skip
+
     def __init__(self, act: Activation, source: Any, kind: int, tasks: Tasks) -> None:
         self.act, self.source, self.kind, self.tasks = act, source, kind, tasks
         self.scheduler = tasks.scheduler
         self.said: Any = PENDING
         self.over: tuple[Any, BaseException | None] | None = None
         self.answer: asyncio.Future[Any] | None = None
-        self.settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
-        self.ours: set[asyncio.Future[Any]] = set()
+        self.settled: Any = ()  # what came of the waits it awaits, until it goes on
+        self.ours: Any = ()  # the futures of those waits
         self.task: asyncio.Task[None] | None = None
         self.level = IDLE
         self.turn = 0
@@ -87,6 +96,7 @@ class Talk:
         if self.over is not None:
             result, failure = self.over
             self._leave()
+            self.task, self.act.talk = None, TAIL  # else each would keep the other
             if failure is not None:
                 raise failure
             raise StopIteration(result)
@@ -105,18 +115,18 @@ class Talk:
         Gives back the task if it still cleans up.
         """
         for said in (self.said, self.over[0] if self.over else None):
-            if isinstance(said, Wait):
-                said.state = OVER  # it was said, though nobody will begin it
-        if self.task is not None:
-            if self.task.done():
+            forgo(said, self.scheduler)  # it was said, though nobody will begin it
+        if (task := self.task) is not None:
+            if task.done():
                 self._leave()
             else:
-                self.task.cancel()
+                task.cancel()
                 if not self.has_begun:  # it never will, nor tell us
                     self.set_level(IDLE)
                     self.source.close() if self.kind != ASYNC_GENERATOR else None
-                self.tasks.let_end(self.task)
-            return None if self.task.done() else self.task
+                    task.add_done_callback(self.tasks.running.pop)
+                self.tasks.let_end(task)
+            return None if task.done() else task
         if hasattr(self.source, "close"):
             self.source.close()
         return None
@@ -133,28 +143,24 @@ class Talk:
         if self.task is None:
             self.task = self.tasks.start(self.run())
         elif self.settled:
-            settled, self.settled = self.settled, []
+            settled, self.settled = self.settled, ()
             for future, result, failure in settled:
                 settle(future, result, failure)
-            self.tasks.loop.call_soon(self.patience, self.turn, PATIENCE)
+            self.tasks.after(PATIENCE, self, self.turn)
         elif self.answer is not None:
             settle(self.answer, value, error)
         self.scheduler.settling = self
         return PENDING
 
-    def patience(self, turn: int, left: int) -> None:
-        """Settle after so many turns of the loop: what the task started begins meanwhile.
+    def patience(self, turn: int) -> None:
+        """Settle now: what the task started has begun meanwhile.
 
         Who awaits several things at once need not say anything when one of them comes.
         """
         if self.scheduler.settling is self and self.turn == turn:
-            if self.act.closed:
-                self.news(speaks=False)
-            elif left:
-                self.tasks.loop.call_soon(self.patience, turn, left - 1)
-            else:
+            if not self.act.closed:
                 self.set_level(PERHAPS if self.act.others else BUSY)
-                self.news(speaks=False)
+            self.news(speaks=False)
 
     def blocked(self, ours: bool) -> None:
         """The task cannot go on by itself: it awaits one of our waits, or something foreign."""
@@ -164,7 +170,7 @@ class Talk:
         else:
             self.is_blocked = True
             self.set_level(PERHAPS if self.act.others else BUSY)
-            self.tasks.loop.call_soon(self.patience, self.turn, BRIEFLY)
+            self.tasks.after(BRIEFLY, self, self.turn)
 
     def unblocked(self) -> None:
         """The task goes on."""
@@ -185,7 +191,7 @@ class Talk:
         """What `await wait` does, in whatever task of the handler it is called from."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.act.closed:
-            wait.state = 2
+            forgo(wait, self.scheduler)
             raise asyncio.CancelledError
         mark = len(self.scheduler.stack)
         value = wait.start(self.scheduler, self.act, Awaited(self, wait, future))
@@ -195,6 +201,7 @@ class Talk:
         self.act.running = False
         if self.scheduler.observers:
             self.scheduler.observe("waits", self.act.node, self.act.message, wait)
+        self.ours = self.ours or set()
         self.ours.add(future)
         if self.is_blocked:
             self.set_level(PERHAPS)
@@ -256,7 +263,7 @@ class Talk:
             if self.kind == ASYNC_GENERATOR:
                 await self.speak()
             else:
-                result = await Watched(self, self.source)
+                result = await watched(self, self.source)
         except asyncio.CancelledError:
             if not self.act.closed:
                 failure = Misused(f"{self.act} cancelled itself; a handler ends by returning")
@@ -264,12 +271,14 @@ class Talk:
             failure = RuntimeError(f"{self.act} raised {error!r}")
         except BaseException as error:
             failure = error
+        self.tasks.running.pop(self.task, None)
         self.set_level(IDLE)
         if not self.act.closed:
             self.over = (result, failure)
             self.news(speaks=True)
         else:
             self._leave()
+            self.task, self.act.talk = None, TAIL
             if failure is not None:
                 self.scheduler.cleanup_failed(failure)
             self.tasks.progress()
@@ -281,7 +290,7 @@ class Talk:
         try:
             while True:
                 try:
-                    self.said = await Watched(self, step)
+                    self.said = await watched(self, step)
                 except StopAsyncIteration:
                     return
                 self.answer = answer = asyncio.get_running_loop().create_future()
@@ -297,27 +306,27 @@ class Talk:
             await agen.aclose()
 
 
-class Watched:
+@types.coroutine
+def watched(talk: Talk, step: Any) -> Generator[Any, Any, Any]:
     """Awaits a step of a handler, and notes when that is blocked on something foreign."""
-
-    def __init__(self, talk: Talk, step: Any) -> None:
-        self.talk, self.step = talk, step
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        talk, step = self.talk, self.step.__await__()
-        value: Any = None
-        go_on: Any = step.send
-        while True:
-            try:
-                foreign = go_on(value)
-            except StopIteration as stop:
-                return stop.value
-            talk.blocked(ours=foreign in talk.ours)
-            try:
-                value, go_on = (yield foreign), step.send
-            except BaseException as error:
-                value, go_on = error, step.throw
-            talk.unblocked()
+    if type(step) is not types.CoroutineType:
+        step = step.__await__()
+    value, error = None, None
+    while True:
+        try:
+            if error is None:
+                foreign = step.send(value)
+            else:
+                thrown, error = error, None
+                foreign = step.throw(thrown)
+        except StopIteration as stop:
+            return stop.value
+        talk.blocked(ours=foreign in talk.ours)
+        try:
+            value = yield foreign
+        except BaseException as failure:
+            error = failure
+        talk.unblocked()
 
 
 def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
@@ -341,9 +350,11 @@ def _unstopped(work: Any) -> Any:
 class Tasks:
     """The tasks and calls of one scheduler, on an event loop."""
 
+    __slots__ = ("changed", "loop", "running", "scheduler")
+
     def __init__(self, scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
         self.scheduler, self.loop = scheduler, loop
-        self.running: dict[asyncio.Task[Any], None] = {}
+        self.running: dict[Any, None] = {}  # tasks that have not ended, nor are about to
         self.changed: asyncio.Future[None] | None = None
 
     def talk(self, act: Activation, source: Any, kind: int) -> Talk:
@@ -352,26 +363,52 @@ class Tasks:
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of its own, in a context of its own."""
-        task = self.loop.create_task(coroutine, context=copy_context())
-        self._started(task)
+        return self._start(coroutine, copy_context())
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
+        task = self.loop.create_task(coroutine, context=context)
+        self.running[task] = None
         return task
 
-    def _started(self, task: asyncio.Task[Any]) -> None:
-        self.running[task] = None
-        task.add_done_callback(self.running.pop)
+    @property
+    def is_busy(self) -> bool:
+        """Is there a task that has something left to do?"""
+        return not all(task.done() for task in self.running)
+
+    def after(self, turns: int, talk: Talk, turn: int) -> None:
+        """Ask a task for patience no longer than so many turns of the loop."""
+        if turns:
+            self.loop.call_soon(self.after, turns - 1, talk, turn)
+        else:
+            talk.patience(turn)
 
     def call(self, wait: Any, coroutine: Any) -> None:
         """Do a call that takes time."""
         self.scheduler.under_way += 1
-        wait.task = self.start(self._call(wait, coroutine))
+        wait.task = task = self.start(self._call(wait, coroutine))
+        task.add_done_callback(self.running.pop)
 
     async def in_thread(self, wait: Any) -> Any:
         """The value of a call: a plain function in a thread, a coroutine here."""
         work = partial(wait.function, *wait.args, **(wait.options or {}))
         if iscoroutinefunction(wait.function):
             return await work()
+        if isasyncgenfunction(wait.function):
+            return await self.told(wait, work())
         value = await asyncio.to_thread(_unstopped, work)
         return await value if isawaitable(value) else value
+
+    async def told(self, wait: Any, source: Any) -> Any:
+        """The value of a call that says pieces meanwhile: the last other thing it yields."""
+        value: Any = None
+        async with aclosing(source):
+            async for said in source:
+                if isinstance(said, Delta):
+                    self.scheduler.piece(wait, said)
+                    self.progress()
+                else:
+                    value = said
+        return value
 
     async def _call(self, wait: Any, coroutine: Any) -> None:
         try:
@@ -401,7 +438,9 @@ class Tasks:
     def can_go_on(self) -> bool:
         """Has the scheduler something to do?"""
         scheduler = self.scheduler
-        return scheduler.settling is None and bool(scheduler.stack or scheduler.ready)
+        return scheduler.settling is None and bool(
+            scheduler.stack or scheduler.ready or scheduler.pieces
+        )
 
     def busy(self) -> bool:
         """Is there anything to wait for?"""
@@ -465,6 +504,8 @@ class PrivateLoop(Tasks):
 
     Where a loop already runs in the caller's thread (a notebook) it runs in a thread of its own.
     """
+
+    __slots__ = ("thread",)
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.thread: ThreadPoolExecutor | None = None

@@ -312,6 +312,8 @@ class Sleep(Wait):
     until: Any
 
     def __str__(self) -> str:
+        if isinstance(self.until, int | float):
+            return f"the sleep of {self.until} second{'s' * (self.until != 1)}"
         return f"the sleep until {self.until}"
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
@@ -334,6 +336,7 @@ class Call(Wait):
     args: tuple[Any, ...] = ()
     options: Any = None
     task: Any = None
+    act: Any = None
 
     def drop(self, scheduler: Scheduler) -> None:
         self.state = OVER
@@ -345,6 +348,7 @@ class Call(Wait):
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
         if scheduler.budget is not None:
             scheduler.budget.charge(calls=1)
+        self.act = act
         scheduler.calls = [*scheduler.calls, self]
         return WAITING
 
@@ -376,6 +380,7 @@ class Composite(Wait):
         for part in self.parts:
             if part.state == BEGUN:
                 scheduler.abandon(part)
+            forgo(part, scheduler)
             part.state = OVER
 
     def drop(self, scheduler: Scheduler) -> None:
@@ -469,6 +474,13 @@ def together(errors: list[BaseException], what: str) -> BaseException:
     )
 
 
+def forgo(said: Any, scheduler: Scheduler) -> None:
+    """A wait was said, or a list of them, and will not begin: that is no mistake of who said it."""
+    for one in said if type(said) in (list, tuple) else (said,):
+        if isinstance(one, Wait) and one.state == FRESH:
+            one.drop(scheduler)
+
+
 def text_of(words: Any) -> Any:
     return getattr(words, "content", words)
 
@@ -533,7 +545,8 @@ def call(function: Callable[..., Any], /, *args: Any, **options: Any) -> Call:
     """Call a function, or a coroutine function, once; its result is remembered by a journal.
 
     The place for side effects and for everything slow: where the driver has threads and tasks,
-    nobody else waits meanwhile.
+    nobody else waits meanwhile. An async generator function says `Delta`s meanwhile: they are
+    heard as if the handler had said them; the last other thing it yields is the value.
     """
     if not callable(function):
         raise Misused(

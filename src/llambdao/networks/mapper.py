@@ -10,7 +10,7 @@ from pydantic import Field
 from llambdao.kernel.errors import NotANode
 from llambdao.kernel.fans import Relay
 from llambdao.kernel.message import Message
-from llambdao.kernel.node import Node
+from llambdao.kernel.node import HOMES, Node
 
 __all__ = ["MapperNode"]
 
@@ -54,10 +54,16 @@ class MapperNode(Node, metaclass=Network):
             member.link(self)
 
     def join(self, node: Node) -> None:
-        """Make a node a member, linked both ways; one that is a member already stays one."""
+        """Make a node a member, linked both ways; one that is a member already stays one.
+
+        If the network lives in a runtime, so does the node from now on, with its members; one that
+        lives in another runtime is `Misused`, and does not join.
+        """
         if not isinstance(node, Node):
             raise NotANode(f"expected a node to join {self}, but got {node!r:.80}")
         if not any(member is node for member in self.members):
+            if (home := HOMES.get(id(self))) is not None:
+                home.welcome(self, node)
             self.members = [*self.members, node]
             self.link(node)
             node.link(self)

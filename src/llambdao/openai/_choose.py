@@ -7,7 +7,8 @@ import os
 from llambdao.openai._errors import ModelError, UnknownModel
 from llambdao.openai._models import EchoModel, Model, is_offline
 from llambdao.openai._offline import OfflineModel
-from llambdao.openai._server import OPENAI, OpenAIModel
+from llambdao.openai._profiles import OPENAI, PROFILES
+from llambdao.openai._server import OpenAIModel
 
 __all__ = ["model_from"]
 
@@ -40,10 +41,10 @@ def model_from(model: Model | str | None = None, base_url: str | None = None) ->
     if model is None:
         return _of_environment(base_url)
     if not isinstance(model, str):
-        if isinstance(model, Model):
+        if callable(getattr(model, "stream", None)):
             return model
         raise ModelError(
-            f"expected a model, which has `stream` and `complete`, or the name of one: {_NAMES};"
+            f"expected a model, which has a `stream`, or the name of one: {_NAMES};"
             f" but got {model!r:.80}"
         )
     if model == "offline":
@@ -52,7 +53,8 @@ def model_from(model: Model | str | None = None, base_url: str | None = None) ->
         return EchoModel()
     server, colon, name = model.partition(":")
     if colon and name and server in LOCAL:
-        return OpenAIModel(name, base_url or LOCAL[server], api_key="none")
+        known = server if server in PROFILES else None
+        return OpenAIModel(name, base_url or LOCAL[server], api_key="none", profile=known)
     if colon and name and server == "openai":
         return OpenAIModel(name, base_url)
     if model and (base_url or not colon or "OPENAI_BASE_URL" in os.environ):

@@ -38,7 +38,14 @@ LOOKALIKES = str.maketrans(
     }
 )
 
-CONTROL = re.compile(r"<(?=[|｜][^|｜<>\s]{1,40}[|｜]>|/?(?:start|end)_of_turn>)|\[(?=/?INST\])")
+CONTROL = re.compile(
+    r"<(?="  # of ChatML, Llama 3, DeepSeek; of Gemma 4; of Gemma, Qwen, Llama 2
+    r"[|｜][^|｜<>\s]{1,40}[|｜]?>|[^|｜<>\s]{1,40}[|｜]>"
+    r"|/?(?:start|end)_of_(?:turn|image)>|/?tool_(?:call|response)s?>|/?tools>|/?think>"
+    r"|/?s>|(?:bos|eos|pad|unk)>|</?SYS>>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_(?:CALLS|RESULTS|CONTENT)|AVAILABLE_TOOLS"  # of Mistral
+    r"|MODEL_SETTINGS|ARGS|CALL_ID|THINK|IMG(?:_BREAK|_END)?|PREFIX|MIDDLE|SUFFIX)\])"
+)
 """Where the marks begin by which chat templates tell one turn from the next."""
 
 TOKEN = re.compile(r"[^\W_]+|:")

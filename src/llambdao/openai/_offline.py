@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 from zlib import crc32
 
+from llambdao.openai._calls import Answer, Tool
 from llambdao.openai._labels import SOMEONE
 from llambdao.openai._models import Chat, _Whole
 from llambdao.openai._prepare import Prepared, Turn
+from llambdao.openai._sample import sample
 from llambdao.openai._voices import ANYBODY, VOICES, Voice
 
 __all__ = ["OfflineModel", "phrases"]
@@ -29,8 +34,18 @@ class OfflineModel(_Whole):
     (True, 'offline')
     """
 
-    async def complete(self, messages: Chat) -> str:
-        """What the voice has to say."""
+    async def answer(
+        self,
+        messages: Chat,
+        *,
+        tools: Sequence[Tool] = (),
+        says: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """What the voice has to say; it calls no tools."""
+        words = self._words(messages)
+        return Answer(words if says is None else json.dumps(sample(says["schema"], words)))
+
+    def _words(self, messages: Chat) -> str:
         turns = [turn for turn in _turns(messages) if turn.text.strip()]
         others = [turn for turn in turns if not turn.own]
         last = others[-1] if others else None

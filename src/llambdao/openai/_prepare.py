@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
 from llambdao.kernel.errors import BadMessage
@@ -159,6 +160,7 @@ def prepare_for_openai(
     earlier: int | str = 0,
     alternate: bool = True,
     system: Literal["system", "developer", "user"] = "system",
+    strict_calls: bool = False,
 ) -> Prepared:
     r"""Messages as a chat that a model continues as `viewer`: a list of dicts, with a `.report`.
 
@@ -179,7 +181,9 @@ def prepare_for_openai(
       `messages`: how many, or a summary of it.
     * A tool call is a message of the viewer whose metadata has `tool_calls`, each a dict of `id`,
       `name` and `arguments` (JSON); its result is a message in reply to it whose metadata has
-      `tool_call_id`. They are kept or left out together; other people's are left out.
+      `tool_call_id`. They are kept or left out together; other people's are left out. With
+      `strict_calls` they are as the strictest templates demand: one at a time (Llama 3.1), under
+      ids of nine letters and digits (Mistral), the arguments a JSON object.
 
     >>> from llambdao import Node
     >>> rumi, lao_tzu = Node(name="Rumi", persona="a poet"), Node(name="Lao Tzu")
@@ -199,7 +203,7 @@ def prepare_for_openai(
     missing = len(turns) - len(kept)
     named = names == "always" or system == "user" or _need_names(kept, cast, present)
     text = instruct.text(sum(len(turn.messages) for turn in turns[:missing]), named=named)
-    items = _items(kept, cast, named=named)
+    items = _items(kept, cast, named=named, strict_calls=strict_calls)
     if alternate:
         items = _alternating(items, None if viewer is None else cast.label(viewer))
     items = _instructed(items, text, system)
@@ -290,7 +294,7 @@ def _turns(said: list[Message], cast: Cast) -> tuple[list[Turn], dict[int, str]]
 def _called(message: Message, later: list[Message], cast: Cast) -> Turn | None:
     """The viewer's tool calls with all their results; None if one is missing."""
     calls = tuple(
-        {name: str(call.get(name, "")) for name in ("id", "name", "arguments")}
+        {name: harmless(str(call.get(name, ""))) for name in ("id", "name", "arguments")}
         for call in message.metadata["tool_calls"]
     )
     results: dict[str, Message] = {}
@@ -377,16 +381,48 @@ class _Instructions:
 # -- from turns to items ---------------------------------------------------------------------------
 
 
-def _items(turns: list[Turn], cast: Cast, *, named: bool) -> list[Item]:
-    items = []
+def _items(turns: list[Turn], cast: Cast, *, named: bool, strict_calls: bool) -> list[Item]:
+    items: list[Item] = []
     for turn in turns:
         if turn.own:
             text = cast.quoted(turn.text)
         else:
             text = f"{turn.speaker}: {cast.quoted(turn.text)}" if named else turn.text
-        items.append(Item("assistant" if turn.own else "user", [turn], [text], turn.calls))
-        items += [Item("tool", [], [result], call_id=call) for call, result in turn.results]
+        item = Item("assistant" if turn.own else "user", [turn], [text], turn.calls)
+        results = [
+            Item("tool", texts=[cast.quoted(result)], call_id=call) for call, result in turn.results
+        ]
+        if turn.calls and strict_calls:
+            items += _one_by_one(item, results)
+        else:
+            items += [item, *results]
     return items
+
+
+def _one_by_one(item: Item, results: list[Item]) -> Iterable[Item]:
+    """The calls of an item one at a time, each with its result, as strict templates have them."""
+    for place, (call, result) in enumerate(zip(item.calls, results, strict=True)):
+        result.call_id = _short(call["id"])
+        strict = {**call, "id": result.call_id, "arguments": _an_object(call["arguments"])}
+        first = place == 0
+        yield Item("assistant", item.turns if first else [], item.texts if first else [], (strict,))
+        yield result
+
+
+def _an_object(arguments: str) -> str:
+    """The arguments as they are, if they are a JSON object; templates stumble over others."""
+    try:
+        fine = isinstance(json.loads(arguments), dict)
+    except ValueError:
+        fine = False
+    return arguments if fine else json.dumps({"not_an_object": arguments})
+
+
+def _short(call: str) -> str:
+    """The id of a call as nine letters and digits: as it is, or another for another."""
+    if re.fullmatch(r"[A-Za-z0-9]{9}", call):
+        return call
+    return blake2b(call.encode("utf-8", "replace"), digest_size=8).hexdigest()[:9]
 
 
 def _alternating(items: list[Item], viewer: str | None) -> list[Item]:
@@ -399,6 +435,8 @@ def _alternating(items: list[Item], viewer: str | None) -> list[Item]:
             last.texts += item.texts
             last.calls = item.calls
         else:
+            if last is not None and (last.role, item.role) == ("tool", "user"):
+                merged.append(Item("assistant", texts=["(I see.)"], note="between tool and user"))
             merged.append(item)
     if not merged:
         text = f"({viewer}, your turn.)" if viewer else "(Nobody has spoken yet.)"

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from typing import Any
 
-from llambdao.openai._errors import (
-    CutOff,
-    ModelError,
-    NoKey,
-    NoServer,
-    Refused,
-    TimedOut,
-    UnknownModel,
-    WrongKey,
-)
+from llambdao.openai._bodies import chat_body, responses_body
+from llambdao.openai._calls import Answer, Piece, Tool
+from llambdao.openai._clients import INSTEAD, Kept, client_of, close_client, sdk
+from llambdao.openai._errors import CannotDo, ModelError, NoKey
+from llambdao.openai._faults import Place, cut, explained, unknown_model
 from llambdao.openai._models import Chat, Model, must_be_online
-from llambdao.openai._prepare import Prepared
+from llambdao.openai._profiles import (
+    OPENAI,
+    PROFILES,
+    Api,
+    Profile,
+    System,
+    keep_profile,
+    kept_profile,
+    profile_from,
+)
+from llambdao.openai._readers import ChatReader, ResponsesReader, no_answer
+from llambdao.openai._retries import Retries
 
-__all__ = ["OPENAI", "OpenAIModel"]
+__all__ = ["OpenAIModel"]
 
-OPENAI = "https://api.openai.com/v1"
-INSTEAD = 'to go on without a server: model="offline"'
+SDK_OPTIONS = ("extra_headers", "extra_query")
+"""Options that say how to send, not what."""
+
+PROBE = 5.0
+"""For how many seconds a server may think about which models it has."""
 
 
 class OpenAIModel(Model):
     """A model on a server that speaks the OpenAI API: OpenAI, Ollama, vLLM, llama.cpp, a gateway.
 
     `base_url` and `api_key` are those of the environment (`OPENAI_BASE_URL`, `OPENAI_API_KEY`)
-    unless given; only OpenAI itself must have a key. `api` is "chat" or "responses". `timeout` is
-    how many seconds the server may be silent, `retries` how often a request that was not begun is
-    sent again (never after a wrong key). `alternate` and `system` are those of
-    `prepare_for_openai`; other keywords (`temperature=0.7`) are sent along with each request.
+    unless given. What the server can do is its `profile`: known by the address, or asked of the
+    server once, before the first request; or yours, a `Profile` or the name of one. `api` is
+    "chat" or "responses", `alternate` and `system` are those of `prepare_for_openai`; left out,
+    the profile's. `timeout` is how many seconds the server may be silent, `retries` how often a
+    request that did nothing is sent again: a number, or a `Retries`. `max_tokens` is the longest
+    answer; other keywords (`temperature=0.7`) are sent along with each request.
 
     Making one raises `NoKey` where one is needed; `check()` asks the server whether it is there,
     accepts the key and knows the model. What goes wrong later is a `ModelError`, too.
@@ -50,28 +61,40 @@ class OpenAIModel(Model):
         base_url: str | None = None,
         api_key: str | None = None,
         *,
-        api: Literal["chat", "responses"] = "chat",
+        api: Api | None = None,
+        profile: Profile | str | None = None,
         timeout: float = 60.0,
-        retries: int = 2,
+        retries: int | Retries = 2,
         alternate: bool | None = None,
-        system: Literal["system", "developer", "user"] = "system",
+        system: System | None = None,
+        max_tokens: int | None = None,
         **options: Any,
     ) -> None:
-        self.model, self.api, self.timeout, self.retries = model, api, timeout, retries
-        self.options = options
+        self.model, self.timeout, self.max_tokens, self.options = (
+            model,
+            timeout,
+            max_tokens,
+            options,
+        )
+        self.retries = Retries(retries) if isinstance(retries, int) else retries
         self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
         self.is_openai = self.base_url == OPENAI
+        if api not in (None, "chat", "responses"):
+            raise ModelError(f'api is "chat" or "responses", or left out, but got {api!r}')
+        self._given = profile_from(profile, self.base_url)
+        if api == "responses":
+            self._must_have_responses()
+        wanted: dict[str, Any] = {"api": api, "alternate": alternate, "system": system}
+        self._wanted = {name: value for name, value in wanted.items() if value is not None}
         key = api_key or os.environ.get("OPENAI_API_KEY")
-        if not key and self.is_openai:
+        if not key and self.profile.needs_key:
             raise NoKey(
                 f"no key for {self.base_url}: it answers {model!r} only to those who have one; set"
                 " OPENAI_API_KEY, or pass OpenAIModel(..., api_key=...), or name a server that"
                 f' needs none, such as model="ollama:llama3"; {INSTEAD}'
             )
         self._key = key or "none"
-        strict = not self.is_openai if alternate is None else alternate
-        self.form: dict[str, Any] = {"alternate": strict, "system": system}
-        _sdk()
+        sdk()
 
     def __str__(self) -> str:
         return f"openai:{self.model}" if self.is_openai else f"{self.model} at {self.base_url}"
@@ -79,169 +102,220 @@ class OpenAIModel(Model):
     def __repr__(self) -> str:
         return f"OpenAIModel({self.model!r}, base_url={self.base_url!r})"
 
-    async def stream(self, messages: Chat) -> AsyncIterator[str]:
-        """The answer, piece by piece as the server finds it; `CutOff` if it breaks off."""
-        must_be_online(str(self))
-        heard: list[str] = []
-        ended = False
-        async with self._client() as client:
-            with self._explaining():
-                events = await self._create(client, messages, True)
-            async with events:
-                with self._explaining(heard):
-                    async for event in events:
-                        piece, over = self._piece(event)
-                        ended = ended or over
-                        if piece:
-                            heard.append(piece)
-                            yield piece
-        if not ended:
-            raise self._cut("".join(heard))
+    @property
+    def profile(self) -> Profile:
+        """What the server can do, as far as it is known by now."""
+        known = self._given or kept_profile(self.base_url) or PROFILES["unknown"]
+        return replace(known, **self._wanted)
 
-    async def complete(self, messages: Chat) -> str:
-        """The answer, all at once."""
-        must_be_online(str(self))
-        with self._explaining():
-            async with self._client() as client:
-                answer = await self._create(client, messages, False)
-        if self.api == "responses":
-            return str(answer.output_text)
-        if not answer.choices:
-            raise Refused(f"{self} answered with nothing to choose from; {INSTEAD}")
-        said = answer.choices[0].message
-        return said.content or getattr(said, "refusal", None) or ""
+    @property
+    def api(self) -> Api:
+        """Which API is used."""
+        return self.profile.api
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """How it wants a conversation written: keywords for `prepare_for_openai`."""
+        known = self.profile
+        return {
+            "alternate": known.alternate,
+            "system": known.system,
+            "name_field": known.name_field,
+            "strict_calls": known.strict_calls,
+        }
+
+    def body(
+        self,
+        messages: Chat,
+        *,
+        tools: Sequence[Tool] = (),
+        says: Mapping[str, Any] | None = None,
+        stream: bool = True,
+    ) -> dict[str, Any]:
+        """The exact body of the request that would be sent; nothing is sent.
+
+        >>> model = OpenAIModel("llama3", base_url="http://localhost:11434/v1", temperature=0)
+        >>> model.body([{"role": "user", "content": "Hi"}], stream=False)
+        {'model': 'llama3', 'messages': [{'role': 'user', 'content': 'Hi'}], 'temperature': 0}
+        """
+        write = responses_body if self.api == "responses" else chat_body
+        written = write(
+            self.profile,
+            messages,
+            tools=tools,
+            says=says,
+            stream=stream,
+            max_tokens=self.max_tokens,
+        )
+        extra = {key: value for key, value in self.options.items() if key not in SDK_OPTIONS}
+        extra |= extra.pop("extra_body", {})
+        return {"model": self.model, **written, **extra}
+
+    async def stream(
+        self,
+        messages: Chat,
+        *,
+        tools: Sequence[Tool] = (),
+        says: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[Piece]:
+        """The answer, piece by piece as the server finds it; `CutOff` if it breaks off."""
+        kept = await self._ready(messages, tools, says)
+        tries, begun = 0, False
+        while True:
+            body = self.body(messages, tools=tools, says=says)
+            try:
+                async with aclosing(self._streamed(kept, body)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+            except ModelError as error:
+                if begun:
+                    raise
+                await self.retries.before(tries, error)
+                tries += 1
+            else:
+                return
+
+    async def answer(
+        self,
+        messages: Chat,
+        *,
+        tools: Sequence[Tool] = (),
+        says: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """The answer, all at once; within `timeout` seconds of silence."""
+        kept = await self._ready(messages, tools, says)
+        tries = 0
+        while True:
+            body = self.body(messages, tools=tools, says=says, stream=False)
+            try:
+                with self._explaining():
+                    answer = self._reader().whole(await self._send(kept.client, body))
+            except ModelError as error:
+                await self.retries.before(tries, error)
+                tries += 1
+            else:
+                return answer
 
     def check(self) -> None:
         """Ask the server whether it is there, accepts the key and knows the model; else raise.
 
         For before the first turn: it waits for the server, at most five seconds. A server that
-        does not list its models is taken to know this one.
+        does not list its models is taken to know this one. What kind of server it is, is known
+        from then on.
         """
         must_be_online(str(self))
-        sdk = _sdk()
-        asked = {"api_key": self._key, "base_url": self.base_url, "timeout": 5.0, "max_retries": 0}
-        with self._explaining(), sdk.OpenAI(**asked) as client:
+        openai = sdk()
+        asked = {"api_key": self._key, "base_url": self.base_url, "timeout": PROBE}
+        with self._explaining(), openai.OpenAI(**asked, max_retries=0) as client:
             try:
-                known = [model.id for model in client.models.list()]
-            except sdk.NotFoundError:
+                models = client.models.list().data or []
+            except openai.NotFoundError:
                 return
+        keep_profile(self.base_url, models)
+        known = [model.id for model in models]
         if known and self.model not in known and f"{self.model}:latest" not in known:
-            raise self._unknown(f"it knows {', '.join(sorted(known)[:10])}")
+            raise unknown_model(self._place, f"it knows {', '.join(sorted(known)[:10])}")
 
-    def _client(self) -> Any:
-        """A client for one request: event loops come and go, and no connection outlives its own."""
-        sdk = _sdk()
-        return sdk.AsyncOpenAI(
-            api_key=self._key,
-            base_url=self.base_url,
-            timeout=self.timeout,
-            max_retries=self.retries,
-            http_client=sdk.DefaultAsyncHttpxClient(verify=_certificates(), timeout=self.timeout),
-        )
+    async def close(self) -> None:
+        """Close the connections kept for this server and key on this event loop.
 
-    async def _create(self, client: Any, messages: Chat, stream: bool) -> Any:
-        asked: dict[str, Any] = {"model": self.model, **self.options}
-        if stream:
-            asked["stream"] = True
+        They are closed by themselves when the loop ends; the next request opens new ones.
+        """
+        await close_client(self.base_url, self._key)
+
+    def _must_have_responses(self) -> None:
+        """Raise if it is known that it has not; one nobody knows may be tried."""
+        known = self._given or PROFILES["unknown"]
+        if not known.responses and known != PROFILES["unknown"]:
+            raise CannotDo(
+                f"the profile {known.name!r} says that {self.base_url} has no Responses API; leave"
+                " api= out, or, if it has, pass profile=dataclasses.replace(profile,"
+                f" responses=True); {INSTEAD}"
+            )
+
+    # -- one request ---------------------------------------------------------------------------
+
+    async def _ready(
+        self, messages: Chat, tools: Sequence[Tool], says: Mapping[str, Any] | None
+    ) -> Kept:
+        """All that must be known before a request: may it be, can it be, and who is asked."""
+        must_be_online(str(self))
+        self.body(messages, tools=tools, says=says)
+        with self._explaining():
+            kept = await client_of(self.base_url, self._key)
+        if self._given is None and kept_profile(self.base_url) is None:
+            async with kept.probing:
+                if kept_profile(self.base_url) is None:
+                    await self._probe(kept.client)
+        return kept
+
+    async def _probe(self, client: Any) -> None:
+        """Ask once who the server is; one that does not say is nobody we know."""
+        openai = sdk()
+        try:
+            async with asyncio.timeout(PROBE):
+                listed = await client.models.list()
+                keep_profile(self.base_url, getattr(listed, "data", None) or ())
+        except (openai.AuthenticationError, openai.PermissionDeniedError):
+            return  # the request itself will say so
+        except (TimeoutError, openai.APITimeoutError, openai.APIStatusError, ValueError):
+            keep_profile(self.base_url, ())
+        except openai.OpenAIError:
+            return
+
+    async def _streamed(self, kept: Kept, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+        reader = self._reader()
+        heard: list[str] = []
+        with self._explaining():
+            events = await self._send(kept.client, body)
+        async with events:
+            with self._explaining(heard):
+                if "html" in events.response.headers.get("content-type", ""):
+                    page = await events.response.aread()
+                    raise no_answer(str(self), page.decode("utf-8", "replace"))
+                async for event in events:
+                    for piece in reader.take(event):
+                        if isinstance(piece, str):
+                            heard.append(piece)
+                        yield piece
+        if not reader.ended:
+            raise cut(self._place, "".join(heard))
+        for piece in reader.end():
+            yield piece
+
+    async def _send(self, client: Any, body: dict[str, Any]) -> Any:
+        """Send just this body, by the SDK."""
+        rest = dict(body)
+        given: dict[str, Any] = {
+            name: rest.pop(name) for name in ("model", "stream") if name in rest
+        }
+        sent = {name: self.options[name] for name in SDK_OPTIONS if name in self.options}
+        sent["timeout"] = self.timeout
         if self.api == "responses":
-            same = messages.responses() if isinstance(messages, Prepared) else _input(messages)
-            return await client.responses.create(**same, **asked)
-        if self.is_openai:  # others may not know the field
-            asked["store"] = False
-        return await client.chat.completions.create(messages=list(messages), **asked)
+            return await client.responses.create(**given, **sent, extra_body=rest)
+        given["messages"] = rest.pop("messages")
+        return await client.chat.completions.create(**given, **sent, extra_body=rest)
 
-    def _piece(self, event: Any) -> tuple[str, bool]:
-        """The words in an event of a stream, and whether it is the last."""
-        if self.api == "chat":
-            if not event.choices:
-                return "", False
-            choice = event.choices[0]
-            words = choice.delta.content or getattr(choice.delta, "refusal", None) or ""
-            return words, choice.finish_reason is not None
-        if event.type in ("response.output_text.delta", "response.refusal.delta"):
-            return event.delta, False
-        if event.type in ("response.failed", "error"):
-            error = getattr(event, "response", event)
-            why = getattr(getattr(error, "error", error), "message", event.type)
-            raise Refused(f"{self} failed: {why}; {INSTEAD}")
-        return "", event.type in ("response.completed", "response.incomplete")
+    def _reader(self) -> ChatReader | ResponsesReader:
+        kind = ResponsesReader if self.api == "responses" else ChatReader
+        return kind(str(self), self.model)
 
     # -- errors --------------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> Place:
+        return Place(str(self), self.model, self.base_url, self.api, self.timeout)
 
     @contextmanager
     def _explaining(self, heard: list[str] | None = None) -> Iterator[None]:
         """The errors of the SDK, and of the network under it, as ours; `heard`: of a stream."""
-        sdk = _sdk()
         try:
             yield
-        except sdk.OpenAIError as error:
-            raise self._explained(sdk, error, heard) from error
+        except ModelError:
+            raise
         except Exception as error:
-            if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
+            ours = explained(self._place, error, None if heard is None else "".join(heard))
+            if ours is None:
                 raise
-            raise self._cut("".join(heard or ()), str(error)) from error
-
-    def _explained(self, sdk: Any, error: Any, heard: list[str] | None) -> ModelError:
-        said = str(getattr(error, "message", error))
-        if isinstance(error, sdk.APITimeoutError):
-            return TimedOut(
-                f"{self} was silent for {self.timeout} seconds; give it more time,"
-                f" OpenAIModel(..., timeout=...), or {INSTEAD}"
-            )
-        if isinstance(error, sdk.APIConnectionError):
-            why = str(error.__cause__ or said)
-            if heard is not None:
-                return self._cut("".join(heard), why)
-            return NoServer(
-                f"nobody answers at {self.base_url} ({why}); start the server there, or correct"
-                f" base_url; {INSTEAD}"
-            )
-        if isinstance(error, sdk.AuthenticationError | sdk.PermissionDeniedError):
-            return WrongKey(
-                f"{self.base_url} does not accept the key ({said}); correct OPENAI_API_KEY or"
-                f" api_key=...; {INSTEAD}"
-            )
-        if isinstance(error, sdk.NotFoundError):
-            return self._unknown(said)
-        return Refused(f"{self} would not answer ({said}); {INSTEAD}")
-
-    def _unknown(self, said: str) -> UnknownModel:
-        return UnknownModel(
-            f"{self.base_url} has no model {self.model!r} ({said}); name another, or bring it"
-            f" there (with Ollama: ollama pull {self.model}); {INSTEAD}"
-        )
-
-    def _cut(self, text: str, why: str = "no end of the answer came") -> CutOff:
-        cut = CutOff(
-            f"the answer of {self} broke off ({why}); ask again: nothing was done by what came"
-            f" of it; {INSTEAD}"
-        )
-        cut.text = text
-        return cut
-
-
-def _input(messages: Chat) -> dict[str, Any]:
-    """A plain list of chat items for the Responses API."""
-    items = [{"type": "message", "role": m["role"], "content": m["content"]} for m in messages]
-    return {"input": items, "store": False}
-
-
-def _sdk() -> Any:
-    """The official SDK, imported when the first real model is made."""
-    try:
-        import openai
-    except ImportError as error:
-        raise ModelError(
-            "a model on a server needs the openai package: pip install 'llambdao[openai]';"
-            f" {INSTEAD}"
-        ) from error
-    return openai
-
-
-@cache
-def _certificates() -> Any:
-    """Whom to trust, read once: that takes longer than all the rest of making a client."""
-    below = _sdk().DefaultAsyncHttpxClient.__base__.__module__.partition(".")[
-        0
-    ]  # the HTTP library of this SDK
-    return import_module(below).create_ssl_context()
+            raise ours from error

@@ -309,7 +309,9 @@ class Budget:
             f" {_text(kind, asked)}: {self._line(kind)}; to allow it:"
             f" raise_limit({kind}={_text(kind, enough, '_')}) on {self.name}"
         )
-        vars(error).update(kind=kind, asked=_value(kind, asked), left=_value(kind, left))
+        vars(error).update(
+            kind=kind, asked=_value(kind, asked), left=_value(kind, left), scope=self
+        )
         return error
 
     def _book(self, ticket: Ticket) -> Ticket:

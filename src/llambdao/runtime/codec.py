@@ -30,7 +30,8 @@ class Codec:
     containers of `collections`, messages, and the Enums, dataclasses, Structs, models and
     NamedTuples that fields of the `owners` are declared to hold, or that are marked `@recorded`.
     A node is written as its address: `nodes` gives the node of an id, or None, and then an
-    `Address` comes back; what a message answered comes back as a `Ref`. Anything else raises
+    `Address` comes back (`addresses` gives another name than its id for a node, and None for one
+    that must not be written down); what a message answered comes back as a `Ref`. Anything else raises
     `NotStorable`, and so do circles, and values nested more than 100 deep.
 
     The same value gives the same bytes: sets are sorted, a dict keeps its order, which handlers
@@ -48,8 +49,13 @@ class Codec:
     (1, 2)
     """
 
-    def __init__(self, nodes: Callable[[str], Any] | None = None, *owners: type) -> None:
-        self.nodes = nodes
+    def __init__(
+        self,
+        nodes: Callable[[str], Any] | None = None,
+        *owners: type,
+        addresses: Callable[[Any], str | None] | None = None,
+    ) -> None:
+        self.nodes, self.addresses = nodes, addresses
         self.tables: list[Table] = [declared(owner) for owner in owners]
 
     def encode(self, value: Any, at: str = "value", met: dict[str, Any] | None = None) -> bytes:
@@ -59,9 +65,11 @@ class Codec:
         """
         try:
             try:
-                return msgspec.json.encode(Writer(self.tables, met).write(value, DEEPEST))
+                return msgspec.json.encode(
+                    Writer(self.tables, met, self.addresses).write(value, DEEPEST)
+                )
             except UnicodeEncodeError:  # half a surrogate pair somewhere, which no JSON can hold
-                writer = Writer(self.tables, met, is_careful=True)
+                writer = Writer(self.tables, met, self.addresses, is_careful=True)
                 return msgspec.json.encode(writer.write(value, DEEPEST))
         except Stuck as stuck:
             raise NotStorable(stuck.text(at)) from stuck.__cause__

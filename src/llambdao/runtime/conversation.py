@@ -16,7 +16,7 @@ from llambdao.kernel.errors import BudgetReached, Misused, NoAnswer
 from llambdao.kernel.events import DeadLetter, Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import PARK, PAUSE
-from llambdao.kernel.tasks import Tasks
+from llambdao.kernel.tasks import Talk, Tasks
 from llambdao.kernel.waits import BEGUN, Sleep
 
 __all__ = ["Conversation"]
@@ -180,6 +180,10 @@ class Conversation(run.Conversation):
         """One of its handlers waits for news."""
         self._runtime._expecting.setdefault(key, {})[id(self)] = self
 
+    def asks(self, asked: Any) -> None:
+        """A person is asked."""
+        self._runtime.questions.ask(self, asked)
+
     def supervise(self, act: Activation, error: BaseException) -> bool:
         """A handler failed: is that settled by its supervisor? Not if somebody waits for it."""
         return self._runtime._supervisors.failed(self, act, error)  # type: ignore[no-any-return]
@@ -214,7 +218,8 @@ class Conversation(run.Conversation):
         value = None
         if self._is_held:  # nobody has asked for the next reply: the others go on
             self._is_held, value = False, PARK
-            self._taken = (*self._taken, self._scheduler.turn)
+            if self._scheduler.turn is not None:  # a piece that a call said has no turn
+                self._taken = (*self._taken, self._scheduler.turn)
         while (said := self._step(value)) is not None:
             if not self._takes:
                 self._answer, value = said, None
@@ -263,7 +268,7 @@ class Conversation(run.Conversation):
 
     def lives_on(self) -> None:
         """It does not end at once: what it needs from now on is noted."""
-        self._context = copy_context()
+        self._context = self._context or copy_context()
         if self._deadline is not None:
             self._runtime._timers.at(self._deadline, self)
 
@@ -390,7 +395,7 @@ class Conversation(run.Conversation):
         if scheduler.reason is None:
             scheduler.reason, scheduler.detail = reason, detail
         self._unread = self._taken = ()
-        if scheduler.host is not None and scheduler.host.running:
+        if scheduler.host is not None and scheduler.host.is_busy:
             self.over(self.error)
             return
         error: BaseException | None = self.error
@@ -413,7 +418,14 @@ class Conversation(run.Conversation):
             await self._scheduler.host.finish()
         finally:
             self._shut()
-            self._scheduler.home = None
+            self._part()
+
+    def _part(self) -> None:
+        """What is left of it has no need of the rest: nobody keeps another who is not needed."""
+        scheduler = self._scheduler
+        if scheduler.host is not None:
+            scheduler.host.home = scheduler.host = None
+        scheduler.home = None
 
     def over(self, error: BaseException | None) -> None:
         """It has ended."""
@@ -425,10 +437,10 @@ class Conversation(run.Conversation):
         self._runtime._queue.ended(self)
         for key in scheduler.expected or ():
             self._runtime._expects_no_more(self, key)
-        if scheduler.host is not None and scheduler.host.running:
+        if scheduler.host is not None and scheduler.host.is_busy:
             self._cleaning = self._runtime._queue.clean(self._clean())
         else:
-            scheduler.home = None
+            self._part()
         if self._due is not None or (self._deadline is not None and self._context is not None):
             self._runtime._timers.forget()
         self._call_waiters()
@@ -502,18 +514,28 @@ class Sent:
 class HomeTasks(Tasks):
     """The tasks and calls of a conversation, on the loop of its runtime."""
 
+    __slots__ = ("home", "queue")
+
     def __init__(self, home: Conversation) -> None:
         super().__init__(home._scheduler, home._runtime._loop)
-        self.home = home
+        self.home: Conversation | None = home  # None when that is over
+        self.queue = home._runtime._queue
 
     def progress(self) -> None:
-        """Something happened that the scheduler should look at."""
-        self.home.wake()
+        """Something happened: the scheduler looks at it, if there is anything it can do."""
+        s = self.scheduler
+        if self.home is not None and (
+            self.can_go_on() or s.told or s.calls or s.dropped or s.seen or not s.under_way
+        ):
+            self.home.wake()
+
+    def after(self, turns: int, talk: Talk, turn: int) -> None:
+        """Ask a task for patience no longer than so many turns of the loop, with all others."""
+        self.queue.after(turns, talk, turn)
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of its own, in a copy of the context in which the conversation was opened."""
+        assert self.home is not None, "what is over starts nothing"
         if (context := self.home._context) is None:  # drained on the stack of who opened it
             context = self.home._context = copy_context()
-        task = self.loop.create_task(coroutine, context=context.copy())
-        self._started(task)
-        return task
+        return self._start(coroutine, context.copy())

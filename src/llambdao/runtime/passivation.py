@@ -124,8 +124,9 @@ class Sleepers(Observer):
         self.join(nodes)
 
     def join(self, nodes: Iterable[Node]) -> None:
-        """These live here now, and have nothing to do yet."""
+        """These live here now, and have nothing to do yet; who sleeps elsewhere wakes."""
         for node in nodes:
+            self._snapshots.call_in(node)
             self.rests(node)
 
     def rests(self, node: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llambdao.kernel.tasks import Talk
     from llambdao.runtime.conversation import Conversation
 
 __all__ = ["RunQueue"]
@@ -36,9 +37,11 @@ class RunQueue:
         self.is_running = False  # is a handler having its turn?
         self.rounds = 0
         self.is_due: Callable[[], bool] = bool  # is it time for somebody to be woken?
+        self.after_round: Callable[[], None] | None = None  # a journal writes down what happened
         self._settling: list[asyncio.Future[None]] = []
         self._is_scheduled = False
         self._in_a_row = 0
+        self._patient: deque[list[tuple[Talk, int]]] = deque()  # by turns of the loop from now
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -57,7 +60,10 @@ class RunQueue:
 
     def may_go_on(self, conversation: Conversation) -> bool:
         """May it go on at once, on its caller's stack? Not before those who were there first."""
-        return not (self.ready or self.is_running or self.choose or conversation._is_queued)
+        ready = self.ready
+        if ready and (len(ready) > 1 or ready[0] is not conversation):
+            return False
+        return not (self.is_running or self.choose)
 
     def went_on(self) -> bool:
         """Somebody was answered at once: should other tasks have their turn now?"""
@@ -66,6 +72,27 @@ class RunQueue:
             return False
         self._in_a_row = 0
         return True
+
+    def after(self, turns: int, talk: Talk, turn: int) -> None:
+        """Ask a task for patience for so many turns of the loop, or two more.
+
+        One callback serves all. It may come before what the task has just started: in this turn
+        of the loop already, and first in those that follow.
+        """
+        if self._patient:
+            turns += 2
+        else:
+            self.loop.call_soon(self._patience)
+        while len(self._patient) < turns:
+            self._patient.append([])
+        self._patient[turns - 1].append((talk, turn))
+
+    def _patience(self) -> None:
+        due = self._patient.popleft()
+        if self._patient:
+            self.loop.call_soon(self._patience)
+        for talk, turn in due:
+            talk.patience(turn)
 
     def ended(self, conversation: Conversation) -> None:
         """It is over."""
@@ -127,6 +154,8 @@ class RunQueue:
         finally:
             if ready:
                 self._schedule()
+        if self.after_round is not None:
+            self.after_round()
         if self._settling and self.is_settled():
             settling, self._settling = self._settling, []
             for future in settling:

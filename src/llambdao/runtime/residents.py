@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llambdao.kernel.errors import Misused, NotANode
-from llambdao.kernel.node import Node
+from llambdao.kernel.node import HOMES, Node
 from llambdao.runtime.supervisor import family
 
 __all__ = ["Residents"]
 
-HOMES: dict[int, Residents] = {}
-"""Where the nodes live that live in a runtime."""
-
 
 class Residents:
-    """The nodes of a runtime, with their members: they belong to it while it runs."""
+    """The nodes of a runtime, with their members: they belong to it while it runs.
 
-    def __init__(self) -> None:
+    `joined(network, node)` is called when a node has become a member of one that lives here.
+    """
+
+    def __init__(self, joined: Callable[[Node, Node], None]) -> None:
         self.nodes: list[Node] = []
+        self._joined = joined
         self._known: set[int] = set()
         self._claimed: dict[int, Node] = {}
 
@@ -44,8 +46,14 @@ class Residents:
         for one in everybody:
             self.check(one)
         for one in everybody:
-            HOMES[id(one)] = self
-            self._claimed[id(one)] = one
+            number = id(one)
+            HOMES[number] = self
+            self._claimed[number] = one
+
+    def welcome(self, network: Node, node: Node) -> None:
+        """A node joins a network that lives here, so it does too, with its members."""
+        self.claim([node])
+        self._joined(network, node)
 
     def find(self, number: int) -> Node | None:
         """The node with this `id()`, if it lives here."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pkgutil
+import threading
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -24,6 +26,7 @@ from llambdao.runtime.clock import Timers
 from llambdao.runtime.conversation import Conversation, Sent
 from llambdao.runtime.dead import DeadLetters
 from llambdao.runtime.passivation import Passivation, Sleepers
+from llambdao.runtime.questions import Question, Questions
 from llambdao.runtime.queue import RunQueue
 from llambdao.runtime.residents import Residents
 from llambdao.runtime.schedule import Schedule, Schedules
@@ -54,12 +57,17 @@ class Options(TypedDict, total=False):
 
 OPTIONS = frozenset(Options.__annotations__)
 
+BEGINNINGS = 4
+"""How many turns of the loop tasks have to begin, each of which may be created by the one before:
+`asyncio.wait_for`, until Python 3.12, asks in a task of its own."""
+
 
 class Runtime:
     """Many conversations at once: nodes that live, on the event loop of the program.
 
     Nodes handle messages as everywhere, one at a time and in order; here that holds across all
-    conversations. `nodes` and their members belong to this runtime until it stops.
+    conversations. `nodes` and their members, also those who join later, belong to this runtime
+    until it stops.
 
     * `limits`: of each conversation; `mailbox`: how many messages may wait for a node, and what
       becomes of one more; `supervisor`: what becomes of a node that fails when nobody waits;
@@ -71,6 +79,8 @@ class Runtime:
     * `top`: may `llambdao top` look in? Unless given, if the environment has LLAMBDAO_TOP=1 and
       time is real.
     * `passivate`: which nodes leave memory while they have nothing to do; None: nobody.
+    * `journal`: where everything is written, so that it survives the end of the process:
+      "sqlite:///room.db", "postgresql://...", or a `Journal`; None: nowhere.
 
     Leaving the block handles what is queued, then cancels what still waits.
 
@@ -99,6 +109,7 @@ class Runtime:
         watchdog: float | None = 1.0,
         top: bool | None = None,
         passivate: Passivation | None = None,
+        journal: Any = None,
     ) -> None:
         expected = {
             "limits": Limits,
@@ -112,9 +123,11 @@ class Runtime:
         for need in ("now", "sleep", "salt"):
             if not hasattr(clock, need):
                 raise Misused(f"a clock has now(), sleep() and salt(), but {clock!r:.80} has not")
-        self.clock, self.limits, self.budget, self.answer = clock, limits, budget, answer
+        self.clock, self.limits, self.budget, self.answer_with = clock, limits, budget, answer
         self.watchdog, self.top = watchdog, top
-        self.residents = Residents()
+        self.journal: Any = None if journal is None else journal_at(journal)
+        self.questions = Questions()
+        self.residents = Residents(self._joined)
         self.dead_letters = DeadLetters()
         self._mailbox = mailbox or Mailbox()
         self._rooms: dict[int, Mailbox] = {}
@@ -133,6 +146,7 @@ class Runtime:
         self._purse = None if budget is None else budget.purse(chunk=4096)
         self._is_timed = budget is not None and budget.limit.seconds is not None
         self._loop: Any = None
+        self._thread = 0
         self._stopping: asyncio.Task[None] | None = None
         self._watchers: list[asyncio.Event] = []
         self._signals: Signals | None = None
@@ -201,9 +215,19 @@ class Runtime:
         if self._state != "new":
             raise Misused("a runtime lives once; make another")
         self._loop = self._timers.loop = self._queue.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         if self.passivation is not None:
             self.passivation.open()
         self.residents.claim(self.nodes)
+        for node in self.nodes:
+            self._supervisors.add(node)  # who has joined it meanwhile
+        if self.journal is not None:
+            self._queue.after_round = self.journal.commit
+            try:
+                self.journal.open(self)
+            except BaseException:
+                self.residents.release()
+                raise
         self._open_window()
         self._state, self._since = "running", self.clock.now()
         self._schedules.start(one for node in [*self.nodes] for one in family(node))
@@ -211,6 +235,8 @@ class Runtime:
             self.passivation.start(one for node in [*self.nodes] for one in family(node))
         if self._watchdog is not None:
             self._watchdog.start(self._loop)
+        if self.journal is not None:
+            self.journal.begin()
 
     def spawn(
         self,
@@ -238,16 +264,32 @@ class Runtime:
         if is_new:
             self._supervisors.add(node)
         if supervisor is not None:
-            self._supervisors.given[id(node)] = supervisor
+            self._supervisors.give(node, supervisor)
         if mailbox is not None:
             for one in reversed(family(node)):
                 if one is node or id(one) not in self._rooms:
                     self._rooms[id(one)] = mailbox
+        self._settle_in(node)
+        return node
+
+    def _joined(self, network: Node, node: Node) -> None:
+        """A node has joined a network that lives here, from whatever thread."""
+        self._supervisors.owners.setdefault(id(node), network)
+        self._supervisors.add(node)
+        if (mailbox := self._rooms.get(id(network))) is not None:
+            for one in family(node):
+                self._rooms.setdefault(id(one), mailbox)
+        if threading.get_ident() == self._thread:
+            self._settle_in(node)
+        else:
+            self._loop.call_soon_threadsafe(self._settle_in, node)
+
+    def _settle_in(self, node: Node) -> None:
+        """It lives here from now on, with its members."""
         if self._state == "running":
             self._schedules.start(family(node))
             if self.passivation is not None:
                 self.passivation.join(family(node))
-        return node
 
     def evict(self, node: Node) -> bool:
         """Have a node sleep now, by hand (see `Passivation`): does it?
@@ -269,6 +311,7 @@ class Runtime:
             for one in family(node):
                 self._supervisors.stop(one, "by the program")
                 self._supervisors.forget(one)
+                self._schedules.forget(one)
                 self.residents.drop(one)
                 self._rooms.pop(id(one), None)
             await self._queue.cleaned()
@@ -293,6 +336,8 @@ class Runtime:
             graceful = self._graceful = self._loop.create_task(self.settle())
             await asyncio.wait([graceful], timeout=deadline)
             graceful.cancel()
+        if self.journal is not None:
+            self.journal.close()
         for conversation in self._queue.conversations:
             conversation.end(Reason.CANCELLED, "the runtime was stopped")
         await self._queue.cleaned()
@@ -332,8 +377,13 @@ class Runtime:
     async def settle(self) -> None:
         """Wait until everything that can run has run.
 
-        What waits for a timer, for news, or for somebody outside does not count.
+        What waits for a timer, for news, or for somebody outside does not count. What was asked or
+        sent in a task that was created before has begun.
         """
+        for _ in range(BEGINNINGS):
+            await asyncio.sleep(0)
+        if self.journal is not None:
+            self.journal.look()
         await self._queue.settle()
 
     # -- the ways in ---------------------------------------------------------------------------
@@ -356,6 +406,8 @@ class Runtime:
         here. Inside a handler `yield node.ask("...")` is what you want.
         """
         self._check(node)
+        if self.journal is not None:
+            return self.journal.ask(node, message, options)
         return self._ask(node, message, options)
 
     async def _ask(self, node: Node, message: Message | str, options: Any) -> Any:
@@ -393,6 +445,8 @@ class Runtime:
         A full mailbox makes the caller wait, or raises `MailboxFull`, as its policy says.
         """
         self._check(node)
+        if self.journal is not None:
+            return await self.journal.tell(node, message, options)  # type: ignore[no-any-return]
         conversation = self._conversation(node, message, options, None)
         try:
             await self._accept(conversation)
@@ -429,11 +483,34 @@ class Runtime:
 
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
+        if self.journal is not None:
+            self.journal.expecting(key)
         for conversation in self._expecting.pop(key, {}).values():
             if (conversation._scheduler.expected or {}).get(key):
                 conversation.news(key, value)
                 if conversation._scheduler.expected[key]:
                     conversation.expects(key)
+
+    async def pending(self) -> list[Question]:
+        """Who is asked what, and has not answered: the open questions, the oldest first."""
+        return (self.questions if self.journal is None else self.journal).pending()  # type: ignore[no-any-return]
+
+    async def answer(self, question: str, words: Message | str, *, by: Any) -> None:
+        """Answer an open question, by its id: once, and only by the one who was asked.
+
+        `by` is that node, or its name. Another one raises `NotAsked`, a second answer
+        `AlreadyAnswered`. Under a journal it returns when the answer is recorded.
+        """
+        if self.journal is None:
+            self.questions.answer(question, words, by)
+        else:
+            await self.journal.answer(question, words, by)
+
+    async def replies(self, id: str) -> list[Message]:  # noqa: A002  # that is what it is
+        """What was said to the outside in answer to the message with this id; takes a journal."""
+        if self.journal is None:
+            raise Misused("what was said is kept by a journal: Runtime(journal='sqlite:///room.db')")
+        return self.journal.replies(id)  # type: ignore[no-any-return]
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -476,7 +553,8 @@ class Runtime:
         if options and not options.keys() <= OPTIONS:
             unknown = ", ".join(sorted(options.keys() - OPTIONS))
             raise TypeError(f"unknown option {unknown}; there are {', '.join(sorted(OPTIONS))}")
-        return Conversation(node, message, options, hearer, _runtime=self, _takes=takes)
+        kind = Conversation if self.journal is None else self.journal.kind
+        return kind(node, message, options, hearer, _runtime=self, _takes=takes)
 
     def _begin(self, conversation: Conversation) -> None:
         """Deliver its first message, at the head of its run queue."""
@@ -484,7 +562,7 @@ class Runtime:
             raise Misused("this conversation was closed before it began; start another")
         conversation._closed = True
         options, own = conversation._options, self._observers
-        observers, answerer, limits, deltas = own, self.answer, self.limits, False
+        observers, answerer, limits, deltas = own, self.answer_with, self.limits, False
         budget, purse = self.budget, self._purse
         if options:
             if (observe := options.get("observe")) is not None:
@@ -501,30 +579,43 @@ class Runtime:
                 conversation._deadline = self.clock.now() + round(seconds * 1e9)
         if self._is_timed and budget is self.budget:
             conversation.times(budget)
-        scheduler = conversation._scheduler = Scheduler(
-            self.clock.now,
-            self.clock.salt(),
-            count(1).__next__,
-            limits,
-            _start_task,
-            None,
-            None,
-            None,
-            conversation,
-            budget,
-            purse,
-            0,
-            self.clock.sleep,
-            None,
-            self._queue.choose,
-            (),
-            observers,
-            answerer,
-            deltas,
-            False,
-            self._pauses,
-            mailboxes=self._mailboxes,
-        )
+        if self.journal is not None:
+            scheduler = conversation._scheduler = self.journal.prepare(
+                conversation,
+                limits=limits,
+                budget=budget,
+                purse=purse,
+                sleep=self.clock.sleep,
+                choose=self._queue.choose,
+                observers=observers,
+                answerer=answerer,
+                deltas=deltas,
+            )
+        else:
+            scheduler = conversation._scheduler = Scheduler(
+                self.clock.now,
+                self.clock.salt(),
+                count(1).__next__,
+                limits,
+                _start_task,
+                None,
+                None,
+                None,
+                conversation,
+                budget,
+                purse,
+                0,
+                self.clock.sleep,
+                None,
+                self._queue.choose,
+                (),
+                observers,
+                answerer,
+                deltas,
+                False,
+                self._pauses,
+                mailboxes=self._mailboxes,
+            )
         hearer = conversation._hearer
         if hearer is WATCHER:
             scheduler.watched, scheduler.seen, hearer = True, deque(), None
@@ -533,6 +624,8 @@ class Runtime:
         except BaseException:
             conversation.end(Reason.FAILED)
             raise
+        if self.journal is not None:
+            self.journal.began(conversation)
         self._queue.opened(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
@@ -611,6 +704,16 @@ class Runtime:
                 self._loop.call_soon(self._owner.cancel)
             else:
                 self._stopping = self._loop.create_task(self._stop(deadline=0.0))
+
+
+def journal_at(journal: Any) -> Any:
+    """The journal of a URL; it stands above the runtime, and is found when it is wanted."""
+    if isinstance(journal, str | os.PathLike):
+        kind = pkgutil.resolve_name("llambdao.journal:Journal")
+        return kind(str(journal))
+    if not hasattr(journal, "commit"):
+        raise Misused(f'journal is a URL such as "sqlite:///room.db", not {journal!r:.80}')
+    return journal
 
 
 def _start_task(scheduler: Scheduler, act: Activation, source: Any, kind: int) -> Any:

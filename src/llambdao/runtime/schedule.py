@@ -370,6 +370,11 @@ class Schedules:
         self.context.copy().run(self.runtime._open, conversation)
         return conversation
 
+    def forget(self, node: Node) -> None:
+        """It has left: nothing of it is due any longer."""
+        for _ in self._by_node.pop(id(node), ()):
+            self.runtime._timers.forget()
+
     def stop(self) -> None:
         """Nothing is due any longer."""
         self.are_over = True

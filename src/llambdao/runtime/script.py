@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llambdao.runtime.conversation import Conversation
     from llambdao.runtime.dead import DeadLetters
     from llambdao.runtime.runtime import Runtime
+    from llambdao.runtime.schedule import Schedule
 
 __all__ = ["Script"]
 
@@ -72,6 +73,12 @@ class Script:
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
         self._call(self.runtime.news, key, value)
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """What is due again and again: the methods marked `@every`."""
+        found: list[Schedule] = self._call(lambda: self.runtime.schedules)
+        return found
 
     @property
     def dead_letters(self) -> DeadLetters:

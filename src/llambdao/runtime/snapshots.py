@@ -166,6 +166,11 @@ class Snapshots:
         """Does it sleep?"""
         return type(vars(node)) is Sleeping
 
+    def call_in(self, node: Any) -> None:
+        """Wake a node that sleeps in the snapshots of another runtime."""
+        if self.is_asleep(node) and vars(node).home is not self:
+            vars(node).wake()
+
     # -- to sleep ------------------------------------------------------------------------------
 
     def put(self, nodes: list[Node], keep: Callable[[Node, Exception | None], None]) -> int:

@@ -278,7 +278,7 @@ def _nodes(
 ) -> tuple[NodeStatus, ...]:
     """The busiest first; the rest as they joined, where there are no more than that."""
     boxes, counts = runtime._mailboxes.boxes, {} if tally is None else tally.nodes
-    full = nlargest(most, islice(boxes.items(), LOOK), key=lambda item: _weight(item[1]))
+    full = nlargest(most, islice(boxes.copy().items(), LOOK), key=lambda item: _weight(item[1]))
     handled = nlargest(most, counts.values(), key=lambda one: (one.handled, one.handlers))
     failed = nlargest(
         most, (one for one in counts.values() if one.failed), key=lambda one: one.failed
@@ -310,7 +310,7 @@ def _owner(
         return act.node  # type: ignore[no-any-return]
     if number in counts:
         return counts[number].node
-    return box.node or known.get(number) or runtime.residents.find(number)
+    return (box.node and box.node()) or known.get(number) or runtime.residents.find(number)
 
 
 def _node(runtime: Runtime, node: Node, count: Count | None) -> NodeStatus:

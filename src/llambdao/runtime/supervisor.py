@@ -27,7 +27,8 @@ class Supervisor(Struct, frozen=True, kw_only=True):
     `strategy`: `resume` (the turn is undone, the node goes on with its next message), `restart`
     (it begins anew with the fields it had when it joined the runtime), `stop` (it takes no more
     messages), `escalate` (the network it is a member of decides, in the end the runtime, which
-    stops and raises the error). `decide(node, error)` may name another one.
+    stops and raises the error). `decide(node, error)` may name another one. Fields are kept for a
+    restart from when the runtime has a supervisor that may restart somebody.
     `scope` says which members of a network are restarted or stopped: the one that failed, all, or
     it and those after it. More than `most` restarts within `seconds` escalate.
     With `heard`, errors count that somebody waited for, too.
@@ -56,6 +57,11 @@ class Supervisor(Struct, frozen=True, kw_only=True):
         if self.scope not in SCOPES:
             raise Misused(f"a scope is {' or '.join(SCOPES)}, not {self.scope!r:.80}")
 
+    @property
+    def may_restart(self) -> bool:
+        """Could it ever have a node restarted?"""
+        return self.strategy == "restart" or self.decide is not None
+
     def strategy_for(self, node: Node, error: BaseException) -> Strategy:
         """What to do about this error."""
         chosen = self.decide(node, error) if self.decide is not None else None
@@ -71,17 +77,29 @@ class Supervisors:
         self.runtime, self.default = runtime, default
         self.given: dict[int, Supervisor] = {}
         self.owners: dict[int, Node | None] = {}  # the network each node is a member of
-        self.births: dict[int, dict[str, Any]] = {}  # the fields it had when it joined
+        self.keeps_births = default.may_restart
+        self.births: dict[int, tuple[Any, ...]] = {}  # its fields when it joined: names, values
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}  # those of a class, once
         self.restarts: dict[int, deque[int]] = {}
 
     def add(self, node: Node) -> None:
         """A node has joined the runtime, with its members and theirs."""
         self.owners.setdefault(id(node), None)
         for one in family(node):
-            if id(one) not in self.births:
-                self.births[id(one)] = {name: _copied(v) for name, v in vars(one).items()}
+            if self.keeps_births and id(one) not in self.births:
+                names = tuple(vars(one))
+                names = self._names.setdefault(names, names)
+                self.births[id(one)] = (names, *map(_copied, vars(one).values()))
             for member in members(one):
                 self.owners.setdefault(id(member), one)
+
+    def give(self, node: Node, supervisor: Supervisor) -> None:
+        """A node, or the members of a network, have this supervisor from now on."""
+        self.given[id(node)] = supervisor
+        if supervisor.may_restart and not self.keeps_births:
+            self.keeps_births = True
+            for one in self.runtime.nodes:
+                self.add(one)
 
     def forget(self, node: Node) -> None:
         """It has left."""
@@ -127,9 +145,10 @@ class Supervisors:
 
     def stop(self, node: Node, why: str) -> None:
         """Let a node take no more messages; what it is at work on is cancelled."""
+        text = f"{node} was stopped and takes no more messages: {why}"
 
         def error() -> Exception:
-            return Stopped(f"{node} was stopped and takes no more messages: {why}")
+            return Stopped(text)
 
         self.runtime._mailboxes.stop(node, error)
         self._abandon(node, error, "stopped")
@@ -143,9 +162,10 @@ class Supervisors:
         self._abandon(node, error, "restarted")
         birth = self.births.get(id(node))
         if birth is not None:
+            names, *given = birth
             values: Any = vars(node)
             values.clear()
-            values.update({name: _copied(value) for name, value in birth.items()})
+            values.update(zip(names, map(_copied, given), strict=True))
             object.__setattr__(node, "_undo", None)
             node.model_post_init(None)
 

@@ -68,9 +68,14 @@ class Writer:
     """Makes plain data of values."""
 
     def __init__(
-        self, tables: list[Table], met: dict[str, Any] | None, *, is_careful: bool = False
+        self,
+        tables: list[Table],
+        met: dict[str, Any] | None,
+        addresses: Callable[[Any], str | None] | None = None,
+        *,
+        is_careful: bool = False,
     ) -> None:
-        self.tables, self.met = tables, met
+        self.tables, self.met, self.addresses = tables, met, addresses
         self.is_careful = is_careful  # is every str looked at?
         self.nodes: dict[int, Any] = {}  # those written already, by id()
 
@@ -267,7 +272,13 @@ class Writer:
             if self.met is not None:
                 self.met[value.id] = value
             name = dict.get(vars(value), "name") or type(value).__name__  # none of its code is run
-            written = self.nodes[id(value)] = self._reference("node", value.id, name, value.role)
+            number = value.id if self.addresses is None else self.addresses(value)
+            if number is None:
+                raise Stuck(
+                    f" is the node {name!r}, which nobody would find again after a restart; put it"
+                    " into a declared field of a node that the runtime is given"
+                )
+            written = self.nodes[id(value)] = self._reference("node", number, name, value.role)
         return written
 
     def _address(self, value: Address, left: int) -> Any:

@@ -1,0 +1,42 @@
+"""The journal: handlers that survive `kill -9`, and go on at the line after their question."""
+
+from llambdao.journal.effects import effect_key, in_doubt
+from llambdao.journal.errors import (
+    AlreadyAnswered,
+    CorruptRow,
+    Differs,
+    DuplicateId,
+    DuplicateName,
+    Fenced,
+    InDoubt,
+    JournalError,
+    MissingNode,
+    NotAsked,
+    OtherJournal,
+    OutsideTurn,
+    Owned,
+    PeerError,
+)
+from llambdao.journal.journal import Journal
+from llambdao.journal.talks import leaf
+
+__all__ = [
+    "AlreadyAnswered",
+    "CorruptRow",
+    "Differs",
+    "DuplicateId",
+    "DuplicateName",
+    "Fenced",
+    "InDoubt",
+    "Journal",
+    "JournalError",
+    "MissingNode",
+    "NotAsked",
+    "OtherJournal",
+    "OutsideTurn",
+    "Owned",
+    "PeerError",
+    "effect_key",
+    "in_doubt",
+    "leaf",
+]

@@ -1,0 +1,459 @@
+"""A recorded conversation: taken step by step, and brought back by taking the same steps again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+import msgspec
+
+from llambdao.journal.effects import name_of, run_call
+from llambdao.journal.recording import entry_of, error_in, error_out, print_of
+from llambdao.journal.scheduler import Boxes, RecordedScheduler, Spent
+from llambdao.kernel.activation import Activation
+from llambdao.kernel.events import DeadLetter, Event, Reason
+from llambdao.kernel.message import Message
+from llambdao.kernel.scheduler import PARK, PAUSE
+from llambdao.kernel.waits import BEGUN
+from llambdao.runtime.conversation import Conversation
+
+__all__ = ["Recorded"]
+
+AHEAD = 64
+"""How many replies are recorded before the first of them must be taken."""
+
+
+class Recorded(Conversation):
+    """A conversation that a journal remembers.
+
+    It goes on in *steps*: what came in, then all its handlers until nobody can go on. A step is
+    written by one commit, and what it said and set going is seen after that. To bring it back all
+    its steps are taken again, through the same scheduler, with the same inputs, at the same time,
+    by nodes in the states they were in.
+    """
+
+    _journal: Any = None
+    _opening: Any = None
+    _at: int = 0  # the time of the step
+    _number: int = 0  # of the next step
+    _is_live: bool = True
+    _is_stepping: bool = False
+    _is_new: bool = True  # is it nowhere written yet?
+    _inputs: Any = ()  # for the next step
+    _notes: Any = ()  # what this step cannot know from replaying
+    _read: Any = ()  # the notes of the step that is replayed
+    _touched: Any = ()  # nodes by id(), with the hashes of the states they had before
+    _entries: Any = ()  # what was said in this step
+    _out: Any = ()  # what was said to the outside in it
+    _parked: Any = ()  # who waits for its reply to be taken
+    _ahead: int = 0  # replies nobody has taken
+    _calls: Any = ()  # those under way, by number
+    _n_calls: int = 0
+    _tasks: Any = ()
+    _asked: Any = ()  # the open questions to people
+    _stand: Any = None
+    _attempts: int = 0
+    _accepted: Any = ()  # futures of those who wait until it is recorded
+    _is_mute: bool = False  # is there nobody any longer to take its replies?
+    _is_left: bool = False  # does the program end, and it goes on another time?
+    is_busy: Any = False  # has it tasks that are to clean up? None
+
+    # -- what its scheduler asks ---------------------------------------------------------------
+
+    @property
+    def is_live(self) -> bool:
+        """Does it happen for the first time?"""
+        return self._is_live
+
+    def now(self) -> int:
+        """The time of the step: within one it stands still."""
+        return self._at
+
+    def touch(self, node: Any) -> None:
+        """A node has a turn: what state is it in?"""
+        if id(node) not in self._touched:
+            if self._is_live:
+                self._touched[id(node)] = (node, self._journal.seen(node))
+            else:
+                self._touched[id(node)] = (node, "")
+                self._journal.replaying.touched(node)
+
+    def note(self, *note: Any) -> None:
+        """Remember what cannot be known from replaying."""
+        self._notes.append(list(note))
+
+    def next_note(self, kind: str, count: int) -> Any:
+        """What was noted here, if something was."""
+        for note in self._read:
+            if note[0] == kind and note[1] == count:
+                return note
+        return None
+
+    def error_out(self, error: Any) -> Any:
+        """An error as data."""
+        return error_out(self._journal.codec, error)
+
+    def error_in(self, data: Any) -> Any:
+        """An error that was data."""
+        return error_in(self._journal.codec, data)
+
+    def heard_outside(self, said: Any) -> None:
+        """Something is said to the outside."""
+        self._out.add(said.number)
+
+    def came(self, kind: str, *what: Any) -> None:
+        """Something came in: it counts from the next step on."""
+        if not self._is_over:
+            self._inputs = (*self._inputs, [kind, *what])
+            self.wake()
+
+    def call_came(self, number: int, value: Any, error: BaseException | None) -> None:
+        """A call came to this: at the next step."""
+        wait = self._calls.get(number)
+        if wait is None or wait.state != BEGUN:
+            return
+        journal = self._journal
+        if error is None:
+            try:
+                came = ["done", number, msgspec.Raw(journal.codec.encode(value, name_of(wait)))]
+            except Exception as failure:  # it counts as done, and says so
+                error = failure
+        if error is not None:
+            came = ["broke", number, self.error_out(error)]
+        self.came(*came)
+
+    def supervise(self, act: Activation, error: BaseException) -> bool:
+        """A handler failed: what its supervisor decides is noted."""
+        if not self._is_live:
+            note = self.next_note("supervised", len(self._notes))
+            if note is None:
+                return False
+            self._notes.append(note)
+            return bool(note[2])
+        place = len(self._notes)
+        self._notes.append(None)
+        is_settled = super().supervise(act, error)
+        if is_settled:
+            self._notes[place] = ["supervised", place, True]
+        else:
+            del self._notes[place]
+        return is_settled
+
+    def bury(self, letter: DeadLetter) -> None:
+        """A dead letter."""
+        if self._is_live:
+            super().bury(letter)
+            self._journal.buried(letter)
+
+    def refused(self, error: Exception) -> None:
+        """Its first message was not taken by the node."""
+        if self._is_live:
+            super().refused(error)
+        else:
+            self.error = error
+
+    def minds_time(self) -> None:
+        """Within a step time stands still."""
+
+    def expects(self, key: str) -> None:
+        """One of its handlers waits for news."""
+        if self._is_live:
+            super().expects(key)
+
+    def drop(self, act: Activation, error: Exception, reason: str) -> None:
+        """Cancel one who is at work here: at the next step."""
+        everybody = self._scheduler.everybody()
+        place = next((n for n, one in enumerate(everybody) if one is act), None)
+        if place is not None:
+            self.came("drop", place, self.error_out(error), reason)
+
+    def waits(self) -> bool:
+        """Does it wait for who hears it?"""
+        return bool(not self._is_live or self._inputs or self._parked or super().waits())
+
+    def wake(self) -> None:
+        """Something can go on here."""
+        if self._is_live:
+            super().wake()
+
+    def asks(self, asked: Any) -> None:
+        """A person is asked: the question is open once the step is written."""
+        self._asked[asked.key] = (asked, True, None)
+
+    # -- its beginning -------------------------------------------------------------------------
+
+    def prepare(self, salt: int, serial: Callable[[], int], **options: Any) -> RecordedScheduler:
+        """A scheduler whose inputs are recorded."""
+        self._calls, self._tasks, self._asked, self._touched = {}, {}, {}, {}
+        self._notes, self._entries, self._out, self._parked = [], [], set(), []
+        budget, purse = options.pop("budget", None), options.pop("purse", None)
+        observers = [*options.pop("observers", ())] if self._is_live else []
+        return RecordedScheduler(
+            self.now,
+            salt,
+            serial,
+            host=self,
+            home=self,
+            start_task=self._journal.start_task,
+            mailboxes=Boxes(self, self._runtime._mailboxes),
+            observers=[*observers, self._record],
+            budget=None if budget is None else Spent(self, budget),
+            purse=None if purse is None else Spent(self, purse),
+            seen=deque(),
+            **options,
+        )
+
+    def _record(self, event: Event) -> None:
+        """Whatever is said is written."""
+        if event.kind == "said":
+            self._entries.append(entry_of(self._journal.addresses, event.message))
+
+    # -- a step --------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Take the next step, which the commit after it makes visible."""
+        self._is_queued = False
+        if self._is_over or self._stand == "stuck":
+            return
+        self._journal.step(self)
+
+    def take_step(self, at: int, inputs: Any) -> tuple[str, list[Any]]:
+        """Apply what came in, and go on until nobody can: how it stands then, and what it said."""
+        self._at = at
+        self._is_stepping = True
+        said: list[Any] = []
+        try:
+            for one in inputs:
+                self._apply(*one)
+            return self._go(said), said
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises ends it
+            self.error = error
+            return "over", said
+        finally:
+            self._is_stepping = False
+
+    def _apply(self, kind: str, *what: Any) -> None:
+        """One input."""
+        scheduler, journal = self._scheduler, self._journal
+        if kind == "tick":
+            scheduler.tick()
+        elif kind in ("done", "broke"):
+            wait = self._calls.pop(what[0], None)
+            if wait is not None and wait.state == BEGUN:
+                if kind == "done":
+                    scheduler.finish_call(wait, journal.codec.decode(bytes(what[1])), None)
+                else:
+                    scheduler.finish_call(wait, None, self.error_in(what[1]))
+        elif kind == "news":
+            scheduler.news(what[0], journal.codec.decode(bytes(what[1])))
+        elif kind == "resume":
+            boxes = scheduler.mailboxes
+            act = boxes.waiting[what[0]]
+            if not self._is_live:
+                scheduler.parked -= 1
+                if not act.busy:
+                    boxes.hold(act)
+            boxes.waiting[what[0]] = None
+            scheduler.goes_on(act)
+        elif kind == "granted":
+            wait = scheduler.mailboxes.rooms[what[0]]
+            RecordedScheduler.__bases__[0].granted(scheduler, wait)
+        elif kind == "take":
+            self._ahead = 0
+            parked, self._parked = self._parked, []
+            for act in parked:
+                if not act.closed:
+                    scheduler.goes_on(act)
+        elif kind == "drop":
+            act = scheduler.everybody()[what[0]]
+            failed: list[BaseException] = []
+            scheduler.cancel(act, failed)
+            scheduler.refuse(act, self.error_in(what[1]), what[2])
+
+    def _go(self, said: list[Any]) -> str:
+        value: Any = None
+        if self._replies is None:
+            self._replies = self._scheduler.run()
+        while True:
+            try:
+                one = self._replies.send(value)
+            except StopIteration as stop:
+                self._replies = None
+                return "waits" if stop.value else "over"
+            value = None
+            if one is PAUSE:
+                return "ready"
+            if isinstance(one, Message):
+                said.append(one)
+                self._out.add(one.number)
+                self._ahead += 1
+                if self._takes and self._ahead >= AHEAD:
+                    self._parked.append(self._scheduler.turn)
+                    value = PARK
+            elif self._is_live:
+                said.append(one)
+
+    def collect_calls(self) -> list[Any]:
+        """The calls that were begun in this step, numbered; those nobody waits for are dropped."""
+        scheduler, begun = self._scheduler, []
+        for wait in scheduler.dropped:
+            for number, one in [*self._calls.items()]:
+                if one is wait:
+                    del self._calls[number]
+                    scheduler.under_way -= 1
+                    if self._is_live:
+                        self._journal.batch.settled.append((self._opening.key, number))
+                        if (task := self._tasks.pop(number, None)) is not None:
+                            task.cancel()
+        scheduler.dropped = ()
+        calls, scheduler.calls = scheduler.calls, ()
+        for wait in calls:
+            if wait.state == BEGUN:
+                self._n_calls += 1
+                self._calls[self._n_calls] = wait
+                scheduler.under_way += 1
+                begun.append((self._n_calls, wait))
+        return begun
+
+    def step_is_over(self) -> tuple[dict[str, str], list[Any], list[Any], set[int], str]:
+        """What a step saw, noted and said; all of it is forgotten here."""
+        addresses = self._journal.addresses
+        saw = {}
+        for node, before in self._touched.values():
+            if (address := addresses.of(node)) is not None and before:
+                saw[address] = before
+        notes, entries, out = self._notes, self._entries, self._out
+        self._touched, self._notes, self._entries, self._out = {}, [], [], set()
+        for entry in entries:
+            if entry["n"] in out:
+                entry["out"] = True
+        return saw, notes, entries, out, print_of(entries)
+
+    # -- after the commit ----------------------------------------------------------------------
+
+    def start_calls(self, begun: list[Any]) -> None:
+        """Now that it is written that they are to be done they are."""
+        for number, wait in begun:
+            if wait.state == BEGUN and number in self._calls:
+                self._start_call(number, wait)
+
+    def _start_call(self, number: int, wait: Any) -> None:
+        if self._context is None:
+            self._context = copy_context()
+        key = f"{self._opening.id}/{number}"
+        task = self._runtime._loop.create_task(
+            self._do(number, wait, key), context=self._context.copy()
+        )
+        self._tasks[number] = task
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    async def _do(self, number: int, wait: Any, key: str) -> None:
+        try:
+            value = await run_call(self, wait, key)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whoever waits for it is told
+            self.call_came(number, None, error)
+        else:
+            self.call_came(number, value, None)
+
+    def piece(self, wait: Any, delta: Any) -> None:
+        """A call says a piece of a message: nobody records it."""
+        if not self._is_over:
+            self._scheduler.piece(wait, delta)
+            if self._scheduler.pieces:
+                pieces, self._scheduler.pieces = self._scheduler.pieces, ()
+                self.show([*pieces])
+            self.wake()
+
+    def show(self, said: list[Any]) -> None:
+        """What was said is there for whoever hears it."""
+        for one in said:
+            if self._takes:
+                self._unread = self._unread or deque()
+                self._unread.append((one, None))
+            elif isinstance(one, Message):
+                self._answer = one
+        if said and self._takes:
+            self._is_wanted = False
+            self._call_waiters()
+
+    def _begun(self) -> None:
+        if self._scheduler is None:
+            super()._begun()
+            self.wake()
+
+    async def _next(self, holder: Any) -> Any:
+        self._begun()
+        while not self._unread:
+            if self._parked and not any(one[0] == "take" for one in self._inputs):
+                self.came("take")
+            if self._is_over:
+                if self.error is not None and not self._is_told:
+                    self._is_told = True
+                    raise self.error
+                raise StopAsyncIteration
+            await self._event()
+        return self._unread.popleft()[0]
+
+    # -- time, and the end ---------------------------------------------------------------------
+
+    def tick(self, now: int) -> None:
+        """It is later now."""
+        if self._is_over:
+            return
+        if self._deadline is not None and self._deadline <= now:
+            self._out_of_time(now)
+            return
+        self._due = None
+        self.came("tick")
+
+    def rest(self) -> None:
+        """Nobody can go on here."""
+        due = self._scheduler.next_due
+        if due is not None and (self._due is None or due < self._due):
+            self._due = due
+            self._runtime._timers.at(due, self)
+
+    def end(self, reason: Reason, detail: str = "") -> None:
+        """End it: everybody is cancelled, innermost first; that is recorded."""
+        if self._scheduler is None:
+            self._closed = True
+        if self._is_over or self._scheduler is None:
+            return
+        if self._is_stepping:
+            self._runtime._loop.call_soon(self.end, reason, detail)
+            return
+        if self._scheduler.reason is None:
+            self._scheduler.reason, self._scheduler.detail = reason, detail
+        self._journal.end(self)
+
+    def leave(self) -> None:
+        """The program ends, the conversation does not: it is forgotten here, and goes on later."""
+        self._is_live, self._is_left = False, True
+        for task in self._tasks.values():
+            task.cancel()
+        self._is_over = self._is_answered = True
+        self._runtime._queue.ended(self)
+        self._call_waiters()
+
+    def over(self, error: BaseException | None) -> None:
+        """It has ended."""
+        for task in [*(self._tasks or {}).values()]:
+            task.cancel()
+        super().over(error)
+
+    def _part(self) -> None:
+        """Nothing has to be let go of."""
+
+    def _shut(self) -> None:
+        """Close all that is left."""
+        if self._replies is None:
+            self._scheduler.close()
+        else:
+            self._replies.close()
+            if self._scheduler.reason is None:
+                self._scheduler.close()

@@ -1,0 +1,141 @@
+"""What is written of a message and of an error, in plain words."""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from llambdao.journal import errors as ours
+from llambdao.journal.addresses import Addresses
+from llambdao.journal.errors import PeerError
+from llambdao.kernel import errors as kernels
+from llambdao.kernel.errors import LlambdaoError
+from llambdao.kernel.message import COMMON, Address, Message, plain
+from llambdao.runtime.codec import Codec, NotStorable
+from llambdao.runtime.recorded import NAMES, find
+
+__all__ = ["entry_of", "error_in", "error_out", "print_of"]
+
+
+def who(addresses: Addresses, node: Any) -> str | None:
+    """How a node is called in history."""
+    if node is None:
+        return None
+    return addresses.of(node) or (node.id if type(node) is Address else str(node))
+
+
+def entry_of(addresses: Addresses, message: Message) -> dict[str, Any]:
+    """A message as a piece of history: plain data, blanks left out.
+
+    Its id is not there if it can be told from the conversation's salt, the time and `n`.
+    """
+    answered = message.reply_to
+    entry = {
+        "n": message.number,
+        "from": who(addresses, message.sender),
+        "to": who(addresses, message.to),
+        "intent": message.intent,
+        "content": message.content,
+        "re": getattr(answered, "number", None) or getattr(answered, "id", None),
+        "kind": None if type(message) is Message else message.kind,
+        "meta": {key: _plain(one) for key, one in message.metadata.items()} or None,
+    }
+    if message._id is not None and message._id != _own_id(message):
+        entry["id"] = message._id
+    entry = {name: value for name, value in entry.items() if value is not None}
+    for name in message.__struct_fields__[COMMON:]:
+        entry[name] = _plain(getattr(message, name))
+    return entry
+
+
+def _own_id(message: Any) -> str:
+    return f"{message.said_at:016x}{message.ink.salt:08x}{message.number:08x}"
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return plain(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def print_of(entries: list[dict[str, Any]]) -> str:
+    """The fingerprint of what was said in a step."""
+    if not entries:
+        return ""
+    data = msgspec.json.encode(entries, order="sorted")
+    return blake2b(data, digest_size=9).hexdigest()
+
+
+# -- errors --------------------------------------------------------------------------------------
+
+
+def error_out(codec: Codec, error: BaseException | None) -> dict[str, Any] | None:
+    """An error as plain data: its kind, its words, what it was made of, and where it came from."""
+    if error is None:
+        return None
+    cls = type(error)
+    data: dict[str, Any] = {"kind": NAMES.get(cls, cls.__name__), "text": str(error)}
+    if isinstance(error, PeerError):
+        return {**data, "kind": "PeerError"}
+    if not _is_known(cls):
+        data = {"kind": "PeerError", "text": f"{cls.__module__}.{cls.__qualname__}: {error}"}
+    else:
+        try:
+            data["args"] = msgspec.Raw(codec.encode([*error.args], "an error"))
+        except NotStorable:
+            data["args"] = [str(error)]
+    if error.__traceback__ is not None:
+        frames = traceback.extract_tb(error.__traceback__)[-8:]
+        data["trace"] = [f"{one.filename}:{one.lineno} {one.name}" for one in frames]
+    return data
+
+
+def error_in(codec: Codec, data: Any) -> BaseException:
+    """The error that was written: as itself, if its class is known here."""
+    kind = str(data.get("kind"))
+    cls = _class_of(kind)
+    if cls is None:
+        return PeerError(str(data.get("text")))
+    try:
+        given = data.get("args", [data.get("text", "")])
+        args = codec.decode(bytes(given) if isinstance(given, msgspec.Raw) else _encoded(given))
+        error = cls(*args)
+    except Exception:  # noqa: BLE001  # its class wants other arguments now
+        return PeerError(f"{kind}: {data.get('text')}")
+    return error  # type: ignore[no-any-return]
+
+
+def _encoded(given: Any) -> bytes:
+    return msgspec.json.encode(given)
+
+
+def _is_known(cls: type[BaseException]) -> bool:
+    return _class_of(NAMES.get(cls, cls.__name__)) is cls
+
+
+def _class_of(kind: str) -> Any:
+    for module in (builtins, kernels, ours):
+        found = getattr(module, kind, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+    found = find(kind, ())
+    if isinstance(found, type) and issubclass(found, Exception):
+        return found
+    for cls in _subclasses(LlambdaoError):
+        if cls.__name__ == kind and cls.__module__.startswith("llambdao."):
+            return cls
+    return None
+
+
+def _subclasses(cls: type) -> list[type]:
+    found, todo = [], [cls]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        todo += one.__subclasses__()
+    return found

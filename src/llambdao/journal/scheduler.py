@@ -1,0 +1,231 @@
+"""The scheduler of a recorded conversation: what comes from outside of it comes as an input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llambdao.kernel.activation import Activation
+from llambdao.kernel.mailbox import GOES_IN, Mailboxes
+from llambdao.kernel.scheduler import Scheduler
+
+__all__ = ["Boxes", "RecordedScheduler", "Spent"]
+
+
+class RecordedScheduler(Scheduler):
+    """A scheduler whose inputs are recorded: they wait until its conversation takes its next step.
+
+    What it learns from elsewhere in the middle of a step (is there room in a mailbox? is there
+    money?) is noted, and read from the notes when the step is replayed.
+    """
+
+    def resume(self, act: Activation) -> None:
+        """A mailbox lets this turn go on, or its reply was taken: at the next step."""
+        self.host.came("resume", self.mailboxes.number_of(act))
+
+    def promote(self, mark: int) -> None:
+        """What is on the stack from here on came from outside: it is ready, after the others."""
+        if len(self.stack) > mark:
+            for act in self.stack[mark:]:
+                super().resume(act)
+            del self.stack[mark:]
+
+    def goes_on(self, act: Activation) -> None:
+        """This turn can go on."""
+        super().resume(act)
+
+    def finish_call(self, wait: Any, value: Any, error: BaseException | None) -> None:
+        """What a call came to, at its step."""
+        if error is None:
+            super().done(wait, value)
+        else:
+            super().broke(wait, error)
+
+    def granted(self, wait: Any) -> None:
+        """There is room for what was told: at the next step."""
+        self.host.came("granted", self.mailboxes.number_of_room(wait))
+
+    def _unheard(self, act: Activation, said: Any) -> None:
+        """A reply that nobody waits for; what the first one says, a teller from outside hears."""
+        first = act
+        while first.asker is not None:
+            first = first.asker
+        if first is self.root:
+            self.host.heard_outside(said)
+            if act.message is self.opening and act.message._sender is None:
+                return
+        super()._unheard(act, said)
+
+
+class Boxes:
+    """The mailboxes, as one recorded conversation sees them.
+
+    Live it asks the runtime's, and notes what is not as if they were empty; replayed it reads the
+    notes, and remembers who would wait, until the conversation is live again.
+    """
+
+    def __init__(self, host: Any, shared: Mailboxes) -> None:
+        self.host, self.shared = host, shared
+        self.count = 0  # how often it was asked
+        self.waiting: list[Activation] = []  # whose turns were parked, in order
+        self.rooms: list[Any] = []  # what was told to full mailboxes, in order
+        self.rooms_open: list[Any] = []
+
+    @property
+    def boxes(self) -> Any:
+        """Those in which there is something."""
+        return self.shared.boxes if self.host.is_live else {}
+
+    def number_of(self, act: Activation) -> int:
+        """The place of a turn that waits."""
+        return next(n for n, one in enumerate(self.waiting) if one is act)
+
+    def number_of_room(self, wait: Any) -> int:
+        """The place of a message that waits for room."""
+        return next(n for n, one in enumerate(self.rooms) if one is wait)
+
+    def put(self, scheduler: Any, act: Activation) -> bool:
+        """Put a turn into the mailbox if it may not go on at once; False if it may."""
+        host = self.host
+        host.touch(act.node)
+        self.count += 1
+        if not host.is_live:
+            return self._put_again(scheduler, act)
+        parked, letters = scheduler.parked, len(scheduler.dead)
+        if not self.shared.put(scheduler, act):
+            return False
+        if scheduler.parked > parked:
+            self.waiting.append(act)
+            host.note("put", self.count, "parked")
+        elif len(scheduler.dead) > letters:
+            letter = scheduler.dead[-1]
+            host.note("put", self.count, "refused", host.error_out(letter.error), letter.reason)
+        else:
+            host.note("put", self.count, "closed")
+        return True
+
+    def _put_again(self, scheduler: Any, act: Activation) -> bool:
+        note = self.host.next_note("put", self.count)
+        if note is None:
+            return False
+        if note[2] == "parked":
+            scheduler.parked += 1
+            self.waiting.append(act)
+            if act.talk is None and act.fan and not act.kept:
+                act.parent.keep(act)
+        elif note[2] == "refused":
+            scheduler.refuse(act, self.host.error_in(note[3]), note[4])
+        else:
+            act.closed = True
+        return True
+
+    def arrive(self, scheduler: Any, act: Activation) -> Any:
+        """A message is put into the mailbox: None, `FULL`, or the error of who may not."""
+        self.count += 1
+        if not self.host.is_live:
+            note = self.host.next_note("arrive", self.count)
+            if note is None:
+                return None
+            if note[2] is None:
+                return GOES_IN[1]
+            error = self.host.error_in(note[2])
+            if note[3]:
+                scheduler.refuse(act, error, "mailbox full")
+            return error
+        outcome = self.shared.arrive(scheduler, act)
+        if outcome is not None:
+            error = None if outcome in GOES_IN else self.host.error_out(outcome)
+            self.host.note("arrive", self.count, error, act.closed)
+        return outcome
+
+    def wait_for_room(self, act: Activation, grant: Any) -> None:
+        """Call `grant` when there is room for this message."""
+        wait = grant.args[0]
+        self.rooms.append(wait)
+        if self.host.is_live:
+            self.shared.wait_for_room(act, grant)
+        else:
+            self.rooms_open.append((act, grant))
+
+    def announce(self, act: Activation) -> None:
+        """A question was asked that has its turn later."""
+        if self.host.is_live:
+            self.shared.announce(act)
+
+    def forget(self, act: Activation) -> None:
+        """A message that has not begun never will."""
+        if self.host.is_live:
+            self.shared.forget(act)
+
+    def hold(self, act: Activation) -> None:
+        """This activation holds its node from now on."""
+        if self.host.is_live:
+            self.shared.hold(act)
+        elif type(act.node).concurrency is not None:
+            act.busy = True
+
+    def release(self, act: Activation) -> None:
+        """This activation lets others in."""
+        if self.host.is_live:
+            self.shared.release(act)
+        else:
+            act.busy = False
+
+    def go_live(self, scheduler: Any) -> None:
+        """It was replayed: what waits in it waits in the mailboxes again."""
+        for act in scheduler.everybody():
+            if act.busy:
+                act.busy = False
+                self.shared.hold(act)
+        for number, act in enumerate(self.waiting):
+            if act is None or act.closed:
+                continue
+            scheduler.parked -= 1
+            if not self.shared.put(scheduler, act):
+                scheduler.parked += 1
+                self.host.came("resume", number)
+        for act, grant in self.rooms_open:
+            if self.shared.arrive(scheduler, act) is None:
+                grant()
+            else:
+                self.shared.wait_for_room(act, grant)
+        self.rooms_open = []
+
+
+class Spent:
+    """A budget or a purse, as one recorded conversation sees it: what it was given is noted."""
+
+    def __init__(self, host: Any, shared: Any) -> None:
+        self.host, self.shared = host, shared
+        self.count = 0
+
+    def charge(self, **what: Any) -> Any:
+        """Book something; noted if that is refused."""
+        self.count += 1
+        if not self.host.is_live:
+            if (note := self.host.next_note("charge", self.count)) is not None:
+                raise self.host.error_in(note[2])
+            return None
+        try:
+            return self.shared.charge(**what)
+        except Exception as error:
+            self.host.note("charge", self.count, self.host.error_out(error))
+            raise
+
+    def take(self, wanted: int) -> int:
+        """Take so many messages, or what there is."""
+        self.count += 1
+        if not self.host.is_live:
+            note = self.host.next_note("take", self.count)
+            return wanted if note is None else int(note[2])
+        got = int(self.shared.take(wanted))
+        if got != wanted:
+            self.host.note("take", self.count, got)
+        return got
+
+    def give(self, left: int) -> None:
+        """Give back what was not used."""
+        if self.host.is_live:
+            self.shared.give(left)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.shared, name)

@@ -1,0 +1,327 @@
+"""Programs that are killed at every commit, and must come to the same end."""
+
+from deaths import Case
+
+from llambdao import (
+    GroupChatNode,
+    HumanNode,
+    MapperNode,
+    Message,
+    Node,
+    all_of,
+    any_of,
+    call,
+    expect,
+    sleep,
+    turns,
+)
+
+
+class Clerk(Node):
+    bosses: list[Node]
+    asked: int = 0
+
+    def request(self, message):
+        self.asked = self.asked + 1
+        answers = yield all_of(*(boss.ask(f"{message.content}?") for boss in self.bosses))
+        return " and ".join(answer.content for answer in answers)
+
+
+class Approval(Case):
+    """Two people must agree."""
+
+    def nodes(self, world):
+        return [Clerk(name="clerk", bosses=[HumanNode(name="Ann"), HumanNode(name="Bob")])]
+
+    def messages(self, nodes):
+        return [
+            (nodes[0], Message("chairs", intent="request")),
+            (nodes[0], Message("tables", intent="request")),
+        ]
+
+
+class Counter(Node):
+    heard: list[str] = []
+    total: int = 0
+
+    def inform(self, message):
+        self.heard = [*self.heard, message.content]
+        self.total += len(message.content)
+
+    def request(self, message):
+        self.heard.append(message.content)
+        yield f"{self.total} before"
+        self.total += 1
+        yield f"{self.total} after"
+
+
+class Counting(Case):
+    """Several conversations change one node."""
+
+    def nodes(self, world):
+        return [Counter(name="counter")]
+
+    def messages(self, nodes):
+        words = ["a", "bb", "ccc", "dddd"]
+        return [
+            (nodes[0], Message(word, intent="inform" if len(word) % 2 else "request"))
+            for word in words
+        ]
+
+
+class Payer(Node):
+    paid: int = 0
+
+    def request(self, message):
+        first = yield call(self.world.effect, f"pay {message.content}")
+        self.paid += 1
+        second = yield call(self.world.slow_effect, f"post {message.content}")
+        both = yield all_of(call(self.world.effect, "x"), call(self.world.slow_effect, "y"))
+        return f"{first}, {second}, {both}"
+
+
+class Paying(Case):
+    """Effects outside, one after the other and at once."""
+
+    def nodes(self, world):
+        payer = Payer(name="payer")
+        object.__getattribute__(payer, "__dict__")["world"] = world
+        return [payer]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message(word, intent="request")) for word in ("rent", "tax")]
+
+
+class Sleeper(Node):
+    other: Node
+
+    def request(self, message):
+        yield sleep(3 * 24 * 3600)
+        answer = yield self.other.ask("awake?")
+        place, value = yield any_of(sleep(60), self.other.ask("slow"), which=True)
+        yield f"{answer.content} {place} {value}"
+        yield sleep(1)
+        yield "late"
+
+
+class Slow(Node):
+    naps: int = 0
+
+    def request(self, message):
+        if message.content == "slow":
+            self.naps += 1
+            yield sleep(3600)
+            self.naps += 100
+        return f"yes, {self.naps}"
+
+
+class Sleeping(Case):
+    """Timers of days, and one that is cancelled."""
+
+    def nodes(self, world):
+        return [Sleeper(name="sleeper", other=Slow(name="slow"))]
+
+
+class Talker(Node):
+    said: int = 0
+    memory: list[Message] = []
+
+    def chat(self, message):
+        self.memory = [*self.memory, message][-3:]
+        self.said += 1
+        yield f"{self.name}{self.said} to {message.content}"
+
+
+class Table(Case):
+    """A round table, one call and one question to a person at it."""
+
+    def nodes(self, world):
+        members = [Talker(name="a"), Talker(name="b"), HumanNode(name="Eve")]
+        return [GroupChatNode(name="table", members=members, until=turns(7))]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message("hello", intent="chat"))]
+
+
+class Spread(Case):
+    """A network in a network, whose members ask a person."""
+
+    def nodes(self, world):
+        inner = MapperNode(name="inner", members=[HumanNode(name="Ann"), Talker(name="t")])
+        return [MapperNode(name="outer", members=[inner, Talker(name="u")])]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message("vote", intent="chat"))]
+
+
+class Awaiting(Node):
+    peer: Node
+    log: list[str] = []
+
+    async def request(self, message):
+        answer = await self.peer.ask("one?")
+        self.log.append(answer.content)
+        yield "first"
+        second = await all_of(self.peer.ask("two?"), call(str.upper, "three"))
+        self.log.append(str(second[1]))
+        yield f"{second[0].content} {second[1]}"
+
+    async def query(self, message):
+        try:
+            return (await self.peer.ask("q?")).content
+        finally:
+            self.log.append("over")
+
+
+class Async(Case):
+    """Coroutines and async generators."""
+
+    def nodes(self, world):
+        return [Awaiting(name="awaiting", peer=HumanNode(name="Ann"))]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message("go", intent=word)) for word in ("request", "query")]
+
+
+class Odd(Exception):
+    """Nobody knows this class."""
+
+
+def fails(how):
+    if how == "value":
+        raise ValueError("no", 1)
+    raise Odd("odd")
+
+
+class Careful(Node):
+    peer: Node
+    caught: list[str] = []
+
+    def request(self, message):
+        for how in ("value", "odd"):
+            try:
+                yield call(fails, how)
+            except Exception as error:
+                self.caught.append(f"{type(error).__name__} {error}")
+                yield f"caught {type(error).__name__}"
+        try:
+            yield self.peer.ask("fail")
+        except KeyError as error:
+            yield f"and {error}"
+        yield self.peer.ask("then?")
+        self.caught.append("never kept")
+        raise LookupError("the end")
+
+
+class Failing(Node):
+    tried: int = 0
+
+    def request(self, message):
+        self.tried += 1
+        if message.content == "fail":
+            raise KeyError(self.tried)
+        answer = yield expect("news")
+        return answer
+
+
+class Errors(Case):
+    """Errors take the same branch again; a failed turn is undone."""
+
+    def nodes(self, world):
+        return [Careful(name="careful", peer=Failing(name="failing"))]
+
+    async def help(self, runtime):
+        if any(c._scheduler.expected for c in runtime.conversations):
+            runtime.news("news", "heard")
+            return True
+        return bool(runtime.journal.ledger.expecting("news")) and not runtime.news("news", "heard")
+
+
+class Ping(Node):
+    peer: Node | None = None
+    heard: int = 0
+
+    def inform(self, message):
+        self.heard += 1
+        if int(message.content) and self.peer is not None:
+            yield self.peer.tell(str(int(message.content) - 1))
+            yield sleep(0.5)
+            self.heard += 10
+
+
+class Telling(Case):
+    """What is told goes on after its teller has ended."""
+
+    def nodes(self, world):
+        ann, bob = Ping(name="Ann"), Ping(name="Bob")
+        ann.peer, bob.peer = bob, ann
+        return [ann, bob]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message("4", intent="inform"))]
+
+
+class Maker(Node):
+    made: int = 0
+
+    def request(self, message):
+        worker = Counter(name="worker")
+        yield worker.tell("some words")
+        token = f"{self.uuid()} {self.random().random()} {self.now()}"
+        answer = yield self.boss.ask(f"{token[:8]}?") if False else worker.ask("count")
+        yield sleep(5)
+        again = yield worker.ask("count")
+        assert token == token
+        self.made += 1
+        return f"{answer.content}, {again.content}, {len(token)}"
+
+
+class Making(Case):
+    """Nodes that a handler makes, and its own chance and time."""
+
+    def nodes(self, world):
+        return [Maker(name="maker")]
+
+
+class Endless(Node):
+    count: int = 0
+
+    def request(self, message):
+        for number in range(200):
+            self.count += 1
+            yield str(number)
+
+
+class Flood(Case):
+    """More than fits into one step."""
+
+    def nodes(self, world):
+        return [Endless(name="endless")]
+
+
+class Linker(Node):
+    friends: list[Node] = []
+
+    def request(self, message):
+        self.link(self.friends[0], trust=1)
+        yield sleep(1)
+        self.link(self.friends[1], trust=2)
+        yield sleep(1)
+        self.unlink(self.friends[0])
+        yield ", ".join(f"{e.node.name} {e.metadata['trust']}" for e in self.edges.values())
+
+
+class Linking(Case):
+    """Edges are remembered."""
+
+    def nodes(self, world):
+        return [Linker(name="linker", friends=[Counter(name="a"), Counter(name="b")])]
+
+    def state(self, nodes):
+        return [f"{e.node.name} {e.metadata['trust']}" for e in nodes[0].edges.values()]
+
+
+CASES = [
+    Approval(), Counting(), Paying(), Sleeping(), Table(), Spread(), Async(), Errors(), Telling(),
+    Making(), Flood(), Linking(),
+]  # fmt: skip
