@@ -154,6 +154,21 @@ def table(summary: Summary) -> str:
     return rows(header, lines)
 
 
+def verdict(summary: Summary) -> str:
+    """How many goals are met, and by workload those that are not."""
+    goals = [(point, *goal) for point in POINTS for goal in summary.judged(point)]
+    goals = [goal for goal in goals if goal[2] is not None]
+    missed: dict[str, list[str]] = defaultdict(list)
+    for point, text, met in goals:
+        if not met:
+            missed[point.workload].append(
+                f"{point.key.removeprefix(point.workload).strip()} {text}"
+            )
+    met = sum(1 for _, _, met in goals if met)
+    lines = [f"- **{workload}**: {'; '.join(texts)}" for workload, texts in missed.items()]
+    return "\n".join([f"{met} of {len(goals)} goals are met. These are missed:", "", *lines])
+
+
 def peers_table(summary: Summary) -> str:
     """What each peer takes, and how many times the floor of its own process."""
     peers, lines, seen = summary.systems[1:], [], set()
@@ -180,6 +195,6 @@ def write_docs(results: dict[str, Any], summary: Summary, picture: str) -> None:
     image.write_text(picture)
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    parts = [BEGIN, head(results), table(summary), "", "## The peers", ""]
+    parts = [BEGIN, head(results), verdict(summary), "", table(summary), "", "## The peers", ""]
     parts += [peers_table(summary), "", END]
     page.write_text(before + "\n".join(parts) + after)

@@ -307,7 +307,7 @@ WRONG = {
     "f.json": ("{}", "expected a list of cases"),
     "g.csv": ("input\na,b\n", r"g\.csv, line 2: more columns than the first line names"),
     "h.csv": ("question\na\n", r"h\.csv, line 2: .*question"),
-    "i.csv": ('input\n"a', r"i\.csv, line 2: unexpected end of data"),
+    "i.csv": ('input\n"a', r"i\.csv, after line 1: unexpected end of data"),
     "j.txt": ("a", r"read from \.jsonl, \.json and \.csv files, not from j\.txt"),
     "k.jsonl": (b"\xff", r"k\.jsonl are no UTF-8 text"),
 }

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
+import openai
 import pytest
 
 from llambdao import GroupChatNode, Message, ask, turns
@@ -209,6 +210,9 @@ def test_a_schema_that_leaves_something_open_is_not_asked_for_to_the_letter(serv
         {"properties": {"a": {}}, "additionalProperties": True},
         {**closed, "required": []},
         {**closed, "properties": {"guilty": {"type": "object"}}},
+        {**closed, "properties": {"guilty": {"type": "boolean", "default": True}}},
+        {**closed, "properties": {"guilty": {"type": "array", "items": {"type": "object"}}}},
+        {**closed, "$defs": {"Other": {"type": "object"}}},
         {**closed, "properties": {"guilty": {"anyOf": [{"type": "null"}, {"properties": {}}]}}},
     ]
     for loose in schemas:
@@ -216,6 +220,9 @@ def test_a_schema_that_leaves_something_open_is_not_asked_for_to_the_letter(serv
         body = model.body(said("Hm?"), says={"name": "A loose one!", "schema": loose})
         form = body["response_format"]["json_schema"]
         assert (form["strict"], form["name"]) == (False, "A_loose_one_")
+    whole = {**closed, "properties": {"default": {"type": "null"}}, "required": ["default"]}
+    body = model.body(said("Hm?"), says={"name": "Whole", "schema": whole})
+    assert body["response_format"]["json_schema"]["strict"] is True
     asked = model.body(said("Hm?"), says={"name": "", "schema": closed, "strict": False})
     assert asked["response_format"]["json_schema"]["strict"] is False
     assert asked["response_format"]["json_schema"]["name"] == "reply"
@@ -784,6 +791,20 @@ def test_the_error_comes_from_the_sdk(server):
     with pytest.raises(WrongKey) as caught:
         answer(model_at(server, api_key="wrong"), "Hi")
     assert type(caught.value.__cause__).__name__ == "AuthenticationError"
+
+
+def test_what_is_no_fault_of_a_server_is_raised_as_it_is(server, monkeypatch):
+    """A bug stays a bug; what the SDK alone knows of is a refusal."""
+    model = model_at(server, profile="vllm")
+    for error, ours in [(KeyError("bug"), KeyError), (openai.OpenAIError("odd"), Refused)]:
+
+        async def fail(*given, error=error):
+            raise error
+
+        monkeypatch.setattr(model, "_send", fail)
+        for ask_for in (answer, stream):
+            with pytest.raises(ours, match=r"bug|odd"):
+                ask_for(model, "Hi")
 
 
 def test_a_profile_or_an_api_that_nobody_knows():

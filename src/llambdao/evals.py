@@ -511,7 +511,7 @@ def _rows(text: str, name: str) -> Iterator[tuple[str, Any]]:
                 raise BadCases(f"{where}: more columns than the first line names")
             yield where, {key: value for key, value in row.items() if value not in ("", None)}
     except csv.Error as error:
-        raise BadCases(f"{name}, line {reader.line_num}: {error}") from error
+        raise BadCases(f"{name}, after line {reader.line_num}: {error}") from error
 
 
 def _decoded(text: str, where: str) -> Any:

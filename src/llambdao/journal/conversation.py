@@ -55,7 +55,8 @@ class Recorded(Conversation):
     _tasks: Any = ()
     _asked: Any = ()  # the open questions to people
     _stand: Any = None
-    _attempts: int = 0
+    _attempts: int = 0  # how often the process has died with it
+    _patched: Any = ()  # what it was told of changed code
     _accepted: Any = ()  # futures of those who wait until it is recorded
     _is_mute: bool = False  # is there nobody any longer to take its replies?
     _is_left: bool = False  # does the program end, and it goes on another time?
@@ -118,12 +119,25 @@ class Recorded(Conversation):
         journal = self._journal
         if error is None:
             try:
-                came = ["done", number, msgspec.Raw(journal.codec.encode(value, name_of(wait)))]
-            except Exception as failure:  # it counts as done, and says so
+                data = msgspec.Raw(journal.codec.encode(value, name_of(wait)))
+            except Exception as failure:  # noqa: BLE001  # it counts as done, and says so
                 error = failure
+            else:
+                self.came("done", number, data)
         if error is not None:
-            came = ["broke", number, self.error_out(error)]
-        self.came(*came)
+            self.came("broke", number, self.error_out(error))
+
+    def patched(self, change: str) -> bool:
+        """Does the code of after this change run here? Once told, it is told the same again."""
+        if change not in self._patched:
+            if self._is_live:
+                self.note("patched", change)
+                self._patched[change] = True
+            else:
+                noted = [one for one in self._read if one[0] == "patched" and one[1] == change]
+                self._patched[change] = bool(noted)
+                self._notes += noted
+        return bool(self._patched[change])
 
     def supervise(self, act: Activation, error: BaseException) -> bool:
         """A handler failed: what its supervisor decides is noted."""
@@ -146,7 +160,7 @@ class Recorded(Conversation):
         """A dead letter."""
         if self._is_live:
             super().bury(letter)
-            self._journal.buried(letter)
+            self._journal.writing.letter(letter)
 
     def refused(self, error: Exception) -> None:
         """Its first message was not taken by the node."""
@@ -189,6 +203,7 @@ class Recorded(Conversation):
         """A scheduler whose inputs are recorded."""
         self._calls, self._tasks, self._asked, self._touched = {}, {}, {}, {}
         self._notes, self._entries, self._out, self._parked = [], [], set(), []
+        self._patched = {}
         budget, purse = options.pop("budget", None), options.pop("purse", None)
         observers = [*options.pop("observers", ())] if self._is_live else []
         return RecordedScheduler(
@@ -237,41 +252,50 @@ class Recorded(Conversation):
 
     def _apply(self, kind: str, *what: Any) -> None:
         """One input."""
-        scheduler, journal = self._scheduler, self._journal
-        if kind == "tick":
-            scheduler.tick()
-        elif kind in ("done", "broke"):
-            wait = self._calls.pop(what[0], None)
-            if wait is not None and wait.state == BEGUN:
-                if kind == "done":
-                    scheduler.finish_call(wait, journal.codec.decode(bytes(what[1])), None)
-                else:
-                    scheduler.finish_call(wait, None, self.error_in(what[1]))
-        elif kind == "news":
-            scheduler.news(what[0], journal.codec.decode(bytes(what[1])))
-        elif kind == "resume":
-            boxes = scheduler.mailboxes
-            act = boxes.waiting[what[0]]
-            if not self._is_live:
-                scheduler.parked -= 1
-                if not act.busy:
-                    boxes.hold(act)
-            boxes.waiting[what[0]] = None
-            scheduler.goes_on(act)
-        elif kind == "granted":
-            wait = scheduler.mailboxes.rooms[what[0]]
-            RecordedScheduler.__bases__[0].granted(scheduler, wait)
-        elif kind == "take":
-            self._ahead = 0
-            parked, self._parked = self._parked, []
-            for act in parked:
-                if not act.closed:
-                    scheduler.goes_on(act)
-        elif kind == "drop":
-            act = scheduler.everybody()[what[0]]
-            failed: list[BaseException] = []
-            scheduler.cancel(act, failed)
-            scheduler.refuse(act, self.error_in(what[1]), what[2])
+        getattr(self, f"_on_{kind}")(*what)
+
+    def _on_tick(self) -> None:
+        self._scheduler.tick()
+
+    def _on_done(self, number: int, value: Any) -> None:
+        wait = self._calls.pop(number, None)
+        if wait is not None and wait.state == BEGUN:
+            self._scheduler.done(wait, self._journal.codec.decode(bytes(value)))
+
+    def _on_broke(self, number: int, error: Any) -> None:
+        wait = self._calls.pop(number, None)
+        if wait is not None and wait.state == BEGUN:
+            self._scheduler.broke(wait, self.error_in(error))
+
+    def _on_news(self, word: str, value: Any) -> None:
+        self._scheduler.news(word, self._journal.codec.decode(bytes(value)))
+
+    def _on_resume(self, place: int) -> None:
+        scheduler = self._scheduler
+        boxes = scheduler.mailboxes
+        act = boxes.waiting[place]
+        if not self._is_live:
+            scheduler.parked -= 1
+            if not act.busy:
+                boxes.hold(act)
+        boxes.waiting[place] = None
+        scheduler.goes_on(act)
+
+    def _on_granted(self, place: int) -> None:
+        self._scheduler.has_room(self._scheduler.mailboxes.rooms[place])
+
+    def _on_take(self) -> None:
+        self._ahead = 0
+        parked, self._parked = self._parked, []
+        for act in parked:
+            if not act.closed:
+                self._scheduler.goes_on(act)
+
+    def _on_drop(self, place: int, error: Any, reason: str) -> None:
+        act = self._scheduler.everybody()[place]
+        failed: list[BaseException] = []
+        self._scheduler.cancel(act, failed)
+        self._scheduler.refuse(act, self.error_in(error), reason)
 
     def _go(self, said: list[Any]) -> str:
         value: Any = None
@@ -439,6 +463,14 @@ class Recorded(Conversation):
         self._is_over = self._is_answered = True
         self._runtime._queue.ended(self)
         self._call_waiters()
+
+    def lose(self, error: BaseException) -> None:
+        """What it did could not be written: who waits for it hears that."""
+        self.error = self.error or error
+        for future in self._accepted:
+            if not future.done():
+                future.set_exception(error)
+        self.leave()
 
     def over(self, error: BaseException | None) -> None:
         """It has ended."""

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
 import msgspec
 
 from llambdao.journal.addresses import Addresses
+from llambdao.journal.alarm import Alarm
 from llambdao.journal.conversation import Recorded
-from llambdao.journal.effects import digest_of, in_doubt_of, name_of
-from llambdao.journal.errors import (
-    AlreadyAnswered,
-    CorruptRow,
-    Differs,
-    DuplicateId,
-    InDoubt,
-    JournalError,
-    MissingNode,
-    NotAsked,
-)
+from llambdao.journal.door import Door
+from llambdao.journal.errors import DuplicateId, Fenced, JournalError, OutsideTurn
 from llambdao.journal.handles import Past
-from llambdao.journal.ledger import (
-    Answer,
-    Batch,
-    Effect,
-    Ending,
-    Found,
-    Letter,
-    Line,
-    Opening,
-    Question,
-    Stand,
-    Step,
-)
-from llambdao.journal.recording import entry_of, error_out
+from llambdao.journal.inquiries import Inquiries
+from llambdao.journal.ledger import Batch, Found, Line, Opening, Stand
+from llambdao.journal.replaying import go_live, replay
 from llambdao.journal.states import States, hash_of
 from llambdao.journal.stores import open_ledger
+from llambdao.journal.suspects import Suspects
 from llambdao.journal.talks import start
+from llambdao.journal.writing import Writing
 from llambdao.kernel.activation import OUTSIDE
-from llambdao.kernel.errors import Misused, NoAnswer, Stopped
-from llambdao.kernel.events import DeadLetter, Limits, Reason
-from llambdao.kernel.message import Address, Message
-from llambdao.runtime import questions as asking
+from llambdao.kernel.errors import NoAnswer, Stopped
+from llambdao.kernel.events import Limits, Reason
+from llambdao.kernel.message import COMMON, Message
 from llambdao.runtime.codec import Codec, NotStorable
-from llambdao.runtime.questions import answer_of, is_asked, moment
+from llambdao.runtime.questions import Question
 
 __all__ = ["Journal"]
 
-POLL = 0.05
-"""Every so many seconds somebody looks whether another process has knocked."""
+AGAIN = 1.0
+"""After so many seconds it is tried again to write, when that has failed."""
 
 
 class Journal:
@@ -78,7 +60,9 @@ class Journal:
         self.error: BaseException | None = None
         self.replaying: Any = None
         self._last_key = 0
-        self._poll: Any = None
+        self.writing, self.door = Writing(self), Door(self)
+        self.inquiries, self.suspects = Inquiries(self), Suspects(self)
+        self._retry: Any = None
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -95,6 +79,8 @@ class Journal:
             states = {self.renamed.get(a, a): key for a, key in self.ledger.states().items()}
             self.states.begin(states)
             self._last_key = self.ledger.last_key()
+            self.suspects.is_on = self.ledger.meta().get("alive") == "1"
+            self.ledger.commit(Batch(meta={"alive": "1"}))
             self.alarm.load(self.ledger.dues())
         except BaseException:
             self.ledger.close()
@@ -102,21 +88,28 @@ class Journal:
 
     def begin(self) -> None:
         """Everybody who can go on does."""
-        for key in self.ledger.ready():
+        ready = self.ledger.ready()
+        if self.suspects.is_on:
+            self.suspects.all_of(ready)
+        for key in ready:
             if key not in self.live:
                 self.rouse(key)
         self.alarm.arm()
-        self.look()
-        self._schedule_look()
+        self.door.look()
+        self.door.open()
 
     def close(self) -> None:
         """The program ends: nobody is cancelled, what waits goes on another time."""
-        if self._poll is not None:
-            self._poll.cancel()
+        self.door.close()
         for conversation in [*self.live.values()]:
             conversation.leave()
         self.live.clear()
+        if self._retry is not None:
+            self._retry.cancel()
         if self.ledger is not None:
+            if self.error is None:
+                self.batch.meta["alive"] = "0"
+                self.commit()
             self.ledger.close()
 
     # -- beginning -----------------------------------------------------------------------------
@@ -145,6 +138,7 @@ class Journal:
 
     async def tell(self, node: Any, message: Any, options: Any) -> Any:
         """Tell a node something: returns when that is recorded; the same id again is the same."""
+        self.check()
         conversation = self.runtime._conversation(node, message, options, None)
         known = self.accept(node, conversation._message)
         if known is not None:
@@ -160,6 +154,7 @@ class Journal:
 
     async def ask(self, node: Any, message: Any, options: Any) -> Any:
         """Ask and await the last reply; who stops waiting for it does not end it."""
+        self.check()
         c = self.runtime._conversation(node, message, options, OUTSIDE)
         known = self.accept(node, c._message)
         if known is not None:
@@ -184,6 +179,7 @@ class Journal:
 
     def prepare(self, conversation: Recorded, **options: Any) -> Any:
         """It is about to begin for the first time: its scheduler."""
+        self.check()
         conversation._journal = self
         node, message = conversation._node, conversation._message
         is_given = message._id is not None
@@ -229,8 +225,18 @@ class Journal:
     # -- a step --------------------------------------------------------------------------------
 
     def seen(self, node: Any) -> str:
-        """The hash of the state a node is in."""
-        return self.states.hash(node) if self.addresses.of(node) is not None else ""
+        """The hash of the state a node is in, which nobody but itself may change."""
+        address = self.addresses.of(node)
+        if address is None:
+            return ""
+        field = self.states.changed_outside(node)
+        if field is not None:
+            self.batch.states[address] = self.states.take(node)  # it is what it is from now on
+            raise OutsideTurn(
+                f"{node}.{field} was changed, but not by a handler of {node} in its turn; nobody"
+                " could do that again when this is replayed: have it told, and let it change itself"
+            )
+        return self.states.hash(node)
 
     def step(self, conversation: Recorded) -> None:
         """Take a step, and have it written."""
@@ -244,7 +250,7 @@ class Journal:
             if status != "over":
                 conversation._shut()
             conversation.error, status = error, "over"
-        self._write(conversation, inputs, status, begun)
+        self.writing.step(conversation, inputs, status, begun)
         self.after.append(partial(self._show, conversation, status, said, begun))
 
     def _take_states(self, conversation: Recorded) -> None:
@@ -261,74 +267,6 @@ class Journal:
                     self.states.restore(node, before)
                     self.states.reset(node, before)
             raise
-
-    def _write(self, c: Recorded, inputs: Any, status: str, begun: list[Any]) -> None:
-        """Put the step into the batch."""
-        batch, opening, key = self.batch, c._opening, c._opening.key
-        saw, notes, entries, _, prints = c.step_is_over()
-        if c._is_new:
-            batch.opened.append(opening)
-        if entries:
-            batch.lines.append(Line(key, c._at, entries))
-        self._write_questions(c, is_over=status == "over")
-        if status == "over":
-            self._write_ending(c)
-            return
-        calls = [[number, name_of(wait), digest_of(self.codec, wait)] for number, wait in begun]
-        if calls:
-            prints = f"{prints}/{hash_of(msgspec.json.encode(calls))}"
-        step = Step(
-            key, c._number, c._at, msgspec.json.encode(inputs), saw,
-            msgspec.json.encode(notes) if notes else b"", prints,
-        )  # fmt: skip
-        c._number += 1
-        batch.steps.append(step)
-        due = c._scheduler.next_due
-        if c._deadline is not None:
-            due = c._deadline if due is None else min(due, c._deadline)
-        expects = tuple(word for word, waiting in (c._scheduler.expected or {}).items() if waiting)
-        stand: Any = "ready" if status == "ready" or c._scheduler.parked else "waits"
-        batch.stands.append(Stand(key, stand, due, expects, c._attempts))
-        for (number, name, digest), (_, wait) in zip(calls, begun, strict=True):
-            batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))
-        batch.settled += [(key, one[1]) for one in inputs if one[0] in ("done", "broke")]
-
-    def _write_ending(self, c: Recorded) -> None:
-        scheduler = c._scheduler
-        reason = scheduler.reason or (Reason.FAILED if c.error else Reason.DONE)
-        error = error_out(self.codec, c.error)
-        self.batch.endings.append(
-            Ending(c._opening.key, c._at, str(reason), scheduler.detail or "", error)
-        )
-
-    def _write_questions(self, c: Recorded, *, is_over: bool = False) -> None:
-        for number, (asked, is_new, answer) in [*c._asked.items()]:
-            if is_new and asked.state == 1 and not is_over:
-                question = asked.question
-                self.batch.questions.append(
-                    Question(
-                        number,
-                        c._opening.key,
-                        self.addresses.of(question.who) or str(question.who),
-                        self._called(question.asker),
-                        question.content,
-                        msgspec.json.encode(entry_of(self.addresses, asked.message)),
-                        asked.since,
-                        asked.until,
-                    )
-                )
-                c._asked[number] = (asked, False, None)
-            elif asked.state != 1 or is_over:
-                del c._asked[number]
-                if not is_new:
-                    way = "withdrawn" if answer is None else "answered"
-                    by, words = answer or ("", "")
-                    self.batch.answers.append(Answer(number, way, by, c._at, words))
-
-    def _called(self, node: Any) -> str:
-        if node is None:
-            return ""
-        return self.addresses.of(node) or str(node)
 
     def _show(self, c: Recorded, status: str, said: list[Any], begun: list[Any]) -> None:
         """It is written: now everybody may see it."""
@@ -365,14 +303,14 @@ class Journal:
         _, _, entries, _, _ = c.step_is_over()
         if entries:
             self.batch.lines.append(Line(c._opening.key, c._at, entries))
-        self._write_questions(c, is_over=True)
+        self.writing.questions(c, is_over=True)
         if c._is_new and not any(one is c._opening for one in self.batch.opened):
             if not entries:
                 self._forget(c)
                 c.over(error)
                 return
             self.batch.opened.append(c._opening)
-        self._write_ending(c)
+        self.writing.ending(c)
         self.after.append(partial(self._show, c, "over", [], []))
         self.commit()
 
@@ -380,19 +318,6 @@ class Journal:
         self.live.pop(c._opening.key, None)
         if c._opening.is_given:
             self.by_id.pop((c._opening.node, c._opening.id), None)
-
-    def buried(self, letter: DeadLetter) -> None:
-        """A dead letter is kept."""
-        message = letter.message
-        self.batch.letters.append(
-            Letter(
-                msgspec.json.encode(entry_of(self.addresses, message)),
-                letter.reason,
-                self._called(letter.node),
-                repr(letter.error) if letter.error is not None else "",
-                self.runtime.clock.now(),
-            )
-        )
 
     def _put(self, key: str, data: bytes) -> None:
         self.batch.values[key] = data
@@ -403,9 +328,52 @@ class Journal:
             batch, self.batch = self.batch, Batch()
             after, self.after = self.after, []
             if batch:
-                self.ledger.commit(batch)
+                try:
+                    self.ledger.commit(batch)
+                except JournalError as error:
+                    self._fails(error)
+                    return
             for show in after:
                 show()
+
+    def _fails(self, error: JournalError) -> None:
+        """What was done is not written: it is forgotten, as if the process had been killed."""
+        self.batch, self.after, self.error = Batch(), [], error
+        for conversation in [*self.live.values()]:
+            conversation.lose(error)
+        self.live.clear()
+        self.by_id.clear()
+        if isinstance(error, Fenced):
+            self.runtime._crash(error)
+            return
+        warnings.warn(f"the journal could not be written, nothing goes on until it can: {error}",
+                      RuntimeWarning, 2)  # fmt: skip
+        self._retry = self.runtime._loop.call_later(AGAIN, self._recover)
+
+    def _recover(self) -> None:
+        """Is the store back? Then everything goes on from what is written."""
+        try:
+            if isinstance(self.url, str):
+                self.ledger.close()
+                self.ledger = open_ledger(self.url)
+                self.states.read = self.ledger.values
+            self.ledger.claim()
+            self.ledger.commit(Batch(meta={"alive": "1"}))
+            self.states.again(self.ledger.states())
+            self.alarm.load(self.ledger.dues())
+        except JournalError as error:
+            self.error = error
+            self._retry = self.runtime._loop.call_later(AGAIN, self._recover)
+            return
+        self.error = None
+        self.begin()
+
+    def check(self) -> None:
+        """Refuse new work while nothing can be written."""
+        if self.error is not None:
+            raise JournalError(
+                f"nothing can be recorded at the moment, so nothing is accepted: {self.error}"
+            ) from self.error
 
     # -- bringing back -------------------------------------------------------------------------
 
@@ -416,9 +384,11 @@ class Journal:
         found = self.ledger.conversation(key)
         if found is None or found.ending is not None or found.stand.status in ("stuck", "parked"):
             return None
+        if not self.suspects.may_try(found):
+            return None
         try:
-            conversation = self._replay(found)
-        except (Differs, CorruptRow, MissingNode) as error:
+            conversation = replay(self, found)
+        except Exception as error:  # noqa: BLE001  # whatever stands in the way of it, others go on
             self.batch.stands.append(
                 Stand(key, "stuck", None, (), found.stand.attempts, str(error))
             )
@@ -429,69 +399,8 @@ class Journal:
         if opening.is_given:
             self.by_id[opening.node, opening.id] = conversation
         self.runtime._queue.opened(conversation)
-        self._go_live(conversation, found)
+        go_live(self, conversation, found)
         return conversation
-
-    def _replay(self, found: Found) -> Recorded:
-        """Take all its steps again."""
-        opening, runtime = found.opening, self.runtime
-        address = self.renamed.get(opening.node, opening.node)
-        node = self.addresses.node(address)
-        if node is None:
-            raise MissingNode(f"the node {opening.node!r} of this conversation is gone")
-        message = self.codec.decode(opening.message)
-        hearer = None if opening.way == "tell" else OUTSIDE
-        c = Recorded(node, message, {}, hearer, _runtime=runtime, _takes=opening.way == "send")
-        c._journal, c._opening, c._is_live, c._is_new, c._closed = self, opening, False, False, True
-        c._at, c._is_mute = opening.at, True
-        options = opening.options
-        if "deadline" in options:
-            c._deadline = options["deadline"]
-        scheduler = c.prepare(
-            opening.salt,
-            count(1).__next__,
-            limits=Limits(**options.get("limits", {})),
-            answerer=runtime.answer_with,
-            budget=runtime.budget,
-            purse=runtime._purse,
-            sleep=runtime.clock.sleep,
-        )
-        c._scheduler = scheduler
-        self.replaying = Replaying(self, c)
-        try:
-            scheduler.open(node, message, hearer)
-            for step in self.ledger.steps(opening.key):
-                self.replaying.take(step)
-        finally:
-            self.replaying.back()
-        return c
-
-    def _go_live(self, c: Recorded, found: Found) -> None:
-        """It has caught up: from now on it is as if nothing had happened."""
-        c._is_live = True
-        c._scheduler.observers = [*self.runtime._observers, c._record]
-        c._scheduler.mailboxes.go_live(c._scheduler)
-        for word, waiting in (c._scheduler.expected or {}).items():
-            if waiting:
-                self.runtime._expecting.setdefault(word, {})[id(c)] = c
-        c._context = None
-        c.lives_on()
-        c.rest()
-        c._is_answered = c._scheduler.root.closed
-        doubtful = {effect.number: effect for effect in self.ledger.effects(found.opening.key)}
-        for number, wait in [*c._calls.items()]:
-            effect = doubtful.get(number)
-            if effect is not None and effect.policy == "raise":
-                c.call_came(number, None, InDoubt(
-                    f"the process died while {effect.name} was under way; nobody knows whether it"
-                    " was done"
-                ))  # fmt: skip
-            else:
-                c._start_call(number, wait)
-        if c._parked:
-            c.came("take")
-        if found.stand.status == "ready" or c._number == 0:
-            c.wake()
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -500,62 +409,25 @@ class Journal:
         if key not in self.live and (conversation := self.rouse(key)) is not None:
             conversation.tick(now)
 
-    # -- questions -----------------------------------------------------------------------------
-
-    def pending(self) -> list[asking.Question]:
-        """The open questions, the oldest first."""
-        self.commit()
-        return [self._question(one) for one in self.ledger.questions()]
-
-    def _question(self, one: Question) -> asking.Question:
-        def node(address: str) -> Any:
-            if not address:
-                return None
-            found = self.addresses.node(self.renamed.get(address, address))
-            return found or Address(address, address.rpartition("/")[2])
-
-        return asking.Question(
-            one.id, node(one.who), node(one.asker), one.content, moment(one.since),
-            None if one.until is None else moment(one.until),
-        )  # fmt: skip
-
-    async def answer(self, number: str, words: Any, by: Any) -> None:
-        """Answer a question: returns when that is recorded."""
-        conversation = self.take_answer(number, words, by)
-        if not conversation._is_over and (conversation._inputs or conversation._is_queued):
-            future = self.runtime._loop.create_future()
-            conversation._accepted = (*conversation._accepted, future)
-            await future
-
-    def take_answer(self, number: str, words: Any, by: Any) -> Recorded:
-        """Have the one who waits for it go on with this answer."""
-        self.commit()
-        said = answer_of(words)
-        found = self.ledger.questions(number)
-        if not found:
-            if self.ledger.answer(number) is not None:
-                raise AlreadyAnswered(f"the question {number} is closed, and takes no more answers")
-            raise NotAsked(f"there is no question {number!r:.80}; runtime.pending() has those open")
-        is_asked(self._question(found[0]), by)
-        conversation = self.rouse(found[0].key)
-        if conversation is None:
-            raise JournalError(f"the conversation that asked {number} is stuck: llambdao stuck")
-        asked = conversation._asked.get(number)
-        if asked is None or asked[2] is not None:
-            raise AlreadyAnswered(f"the question {number} is closed, and takes no more answers")
-        name = by if isinstance(by, str) else self._called(by)
-        conversation._asked[number] = (
-            asked[0],
-            asked[1],
-            (name, str(getattr(said, "content", said))),
-        )
-        conversation.came("news", number, msgspec.Raw(self.codec.encode(said, "the answer")))
-        return conversation
-
     def expecting(self, word: str) -> None:
         """News has come under this key: bring back those who wait for it."""
         for key in self.ledger.expecting(word):
             self.rouse(key)
+
+    # -- what is asked of it -----------------------------------------------------------------
+
+    def pending(self) -> list[Question]:
+        """The open questions, the oldest first."""
+        return self.inquiries.pending()
+
+    async def answer(self, number: str, words: Any, by: Any) -> None:
+        """Answer a question: returns when that is recorded."""
+        await self.inquiries.answer(number, words, by)
+
+    def look(self) -> None:
+        """Take in what other processes have laid at the door."""
+        if self.error is None:
+            self.door.look()
 
     # -- what was said -------------------------------------------------------------------------
 
@@ -568,50 +440,6 @@ class Journal:
         """A conversation, as it is written."""
         return Past(self, found)
 
-    # -- the door ------------------------------------------------------------------------------
-
-    def _schedule_look(self) -> None:
-        self._poll = self.runtime._loop.call_later(POLL, self._look_again)
-
-    def _look_again(self) -> None:
-        try:
-            if self.ledger.has_changed():
-                self.look()
-        finally:
-            self._schedule_look()
-
-    def look(self) -> None:
-        """Take in what other processes have laid at the door."""
-        for knock in self.ledger.knocks():
-            self.batch.taken.append(knock.seq)
-            try:
-                self._take_in(knock.kind, knock.body)
-            except Exception as error:  # noqa: BLE001  # what comes from outside harms nobody here
-                self.batch.letters.append(
-                    Letter(
-                        msgspec.json.encode(knock.body), f"{knock.kind} refused",
-                        str(knock.body.get("node", "")), repr(error), self.runtime.clock.now(),
-                    )
-                )  # fmt: skip
-        self.commit()
-
-    def _take_in(self, kind: str, body: dict[str, Any]) -> None:
-        if kind == "answer":
-            self.take_answer(body["id"], body["content"], body.get("by"))
-        elif kind == "cancel":
-            for found in self.ledger.find(body["id"]):
-                if (conversation := self.rouse(found.opening.key)) is not None:
-                    conversation.end(Reason.CANCELLED, body.get("detail", "by another process"))
-        elif kind == "tell":
-            node = self.addresses.node(body["node"])
-            if node is None:
-                raise Misused(f"there is no node {body['node']!r:.80} in this program")
-            message = Message.parse(body["message"])
-            if self.accept(node, message) is None:
-                self.runtime._open(self.runtime._conversation(node, message, None, None))
-        else:
-            raise Misused(f"nobody can {kind!r:.80} at the door")
-
     def _address(self, node: Any) -> str:
         address = self.addresses.of(node)
         if address is None:
@@ -620,127 +448,10 @@ class Journal:
         return str(address)
 
 
-class Replaying:
-    """The replay of one conversation: nodes are put back into the states it saw."""
-
-    def __init__(self, journal: Journal, conversation: Recorded) -> None:
-        self.journal, self.conversation = journal, conversation
-        self._saw: dict[str, str] = {}
-        self._backs: dict[int, Callable[[], None]] = {}
-
-    def touched(self, node: Any) -> None:
-        """A node has its first turn in a step: it is put into the state it was in."""
-        states, address = self.journal.states, self.journal.addresses.of(node)
-        if address is None:
-            return
-        if id(node) not in self._backs:
-            self._backs[id(node)] = states.swap([node])
-        states.restore(node, self._saw.get(address, ""))
-
-    def back(self) -> None:
-        """All nodes are as they were before."""
-        for back in self._backs.values():
-            back()
-
-    def take(self, step: Step) -> None:
-        """Take a step again, and compare what is said."""
-        c = self.conversation
-        self._saw = step.saw
-        c._read = msgspec.json.decode(step.notes) if step.notes else []
-        if step.number != c._number:
-            raise CorruptRow(f"step {c._number} of this conversation is missing")
-        status, _ = c.take_step(step.at, read_inputs(step.inputs))
-        begun = c.collect_calls()
-        _, _, entries, _, prints = c.step_is_over()
-        calls = [
-            [number, name_of(wait), digest_of(self.journal.codec, wait)] for number, wait in begun
-        ]
-        if calls:
-            prints = f"{prints}/{hash_of(msgspec.json.encode(calls))}"
-        if status == "over" or prints != step.prints:
-            raise Differs(self._difference(step, status, entries, calls))
-        for number, (asked, _, _) in [*c._asked.items()]:
-            if asked.state == 1:
-                c._asked[number] = (asked, False, None)
-            else:
-                del c._asked[number]
-        c._number += 1
-
-    def _difference(self, step: Step, status: str, entries: list[Any], calls: list[Any]) -> str:
-        """What was said then, and what is said now."""
-        c = self.conversation
-        lines = self.journal.ledger.lines(c._opening.key)
-        then = [one for line in lines if line.at == step.at for one in line.said]
-        text = [
-            f"{c._opening.node} does something else now than it did in step {step.number} of"
-            f" {c._opening.id}:"
-        ]
-        for place in range(max(len(then), len(entries))):
-            was = _shown(then[place]) if place < len(then) else "(nothing)"
-            now = _shown(entries[place]) if place < len(entries) else "(nothing)"
-            text += [f"  {was}"] if was == now else [f"- {was}", f"+ {now}"]
-        text += [f"+ calls {name}" for _, name, _ in calls]
-        if status == "over":
-            text.append(f"+ it ends{f': {c.error!r}' if c.error else ''}")
-        return "\n".join(text)
-
-
-class Alarm:
-    """Wakes the conversations that sleep in the journal when they are due."""
-
-    is_over = False
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self.heap: list[tuple[int, int]] = []
-
-    def load(self, dues: list[tuple[int, int]]) -> None:
-        """These are due some time."""
-        self.heap = sorted(dues)
-
-    def arm(self) -> None:
-        """Have the runtime wake it."""
-        if self.heap:
-            self.journal.runtime._timers.at(self.heap[0][0], self)
-
-    def tick(self, now: int) -> None:
-        """It is later now."""
-        while self.heap and self.heap[0][0] <= now:
-            _, key = heappop(self.heap)
-            self.journal.due(key, now)
-        self.arm()
-
-    def jumped(self, jump: int) -> int | None:
-        """The wall clock has jumped: what is in the journal goes by the wall clock."""
-        return self.heap[0][0] if self.heap else None
-
-    def add(self, due: int, key: int) -> None:
-        """One more."""
-        heappush(self.heap, (due, key))
-
-
-def _shown(entry: dict[str, Any]) -> str:
-    who = f"{entry.get('from', 'outside')} to {entry.get('to', 'all')}"
-    return f"{who}: {entry.get('intent')} {entry.get('content', '')!r:.100}"
-
-
-def read_inputs(data: bytes) -> list[Any]:
-    """The inputs of a step; values stay JSON until they are needed."""
-    inputs: list[Any] = []
-    for one in msgspec.json.decode(data, type=list[list[msgspec.Raw]]):
-        kind = msgspec.json.decode(one[0])
-        rest = [
-            raw if kind in ("done", "news") and place == 1 else msgspec.json.decode(raw)
-            for place, raw in enumerate(one[1:])
-        ]
-        inputs.append([kind, *rest])
-    return inputs
-
-
 def digest_of_message(message: Message) -> bytes:
     """What tells a message from another with the same id."""
     entry = [message.kind, message.intent or "chat", message.content]
-    own = [getattr(message, name) for name in message.__struct_fields__[12:]]
+    own = [getattr(message, name) for name in message.__struct_fields__[COMMON:]]
     return hash_of(msgspec.json.encode([*entry, *map(str, own)])).encode()
 
 

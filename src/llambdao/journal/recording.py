@@ -28,7 +28,7 @@ def who(addresses: Addresses, node: Any) -> str | None:
     return addresses.of(node) or (node.id if type(node) is Address else str(node))
 
 
-def entry_of(addresses: Addresses, message: Message) -> dict[str, Any]:
+def entry_of(addresses: Addresses, message: Any) -> dict[str, Any]:
     """A message as a piece of history: plain data, blanks left out.
 
     Its id is not there if it can be told from the conversation's salt, the time and `n`.

@@ -33,16 +33,13 @@ class RecordedScheduler(Scheduler):
         """This turn can go on."""
         super().resume(act)
 
-    def finish_call(self, wait: Any, value: Any, error: BaseException | None) -> None:
-        """What a call came to, at its step."""
-        if error is None:
-            super().done(wait, value)
-        else:
-            super().broke(wait, error)
-
     def granted(self, wait: Any) -> None:
         """There is room for what was told: at the next step."""
         self.host.came("granted", self.mailboxes.number_of_room(wait))
+
+    def has_room(self, wait: Any) -> None:
+        """There is room for what was told."""
+        super().granted(wait)
 
     def _unheard(self, act: Activation, said: Any) -> None:
         """A reply that nobody waits for; what the first one says, a teller from outside hears."""
@@ -66,7 +63,7 @@ class Boxes:
     def __init__(self, host: Any, shared: Mailboxes) -> None:
         self.host, self.shared = host, shared
         self.count = 0  # how often it was asked
-        self.waiting: list[Activation] = []  # whose turns were parked, in order
+        self.waiting: list[Any] = []  # whose turns were parked, in order
         self.rooms: list[Any] = []  # what was told to full mailboxes, in order
         self.rooms_open: list[Any] = []
 

@@ -203,7 +203,8 @@ class SqlLedger(SqlReader):
         if effects:
             self._many(
                 "insert into effect (key, number, name, digest, policy, at)"
-                " values (?, ?, ?, ?, ?, ?)",
+                " values (?, ?, ?, ?, ?, ?)"
+                " on conflict (key, number) do update set at = excluded.at",
                 effects,
             )
         if settled:

@@ -207,6 +207,13 @@ class States:
                 self.restore(node, key)
                 self.reset(node, key)
 
+    def again(self, states: dict[str, str]) -> None:
+        """Put every node back into the state of the journal, whatever it has done since."""
+        for known in [*self._known.values()]:
+            key = states.get(str(self.addresses.of(known.node)), "")
+            self.restore(known.node, key)
+            self.reset(known.node, key)
+
     def reset(self, node: Any, key: str) -> None:
         """Take for granted that a node is in the state of this hash."""
         known = self.known(node)

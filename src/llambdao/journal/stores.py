@@ -46,7 +46,7 @@ def _sqlite(url: str, *, create: bool) -> Ledger:
     from llambdao.journal.sqlite import SqliteLedger
 
     place, _, query = url.removeprefix("sqlite://").partition("?")
-    options, others = _options(url, query, SQLITE)
+    options, others = _options(query, SQLITE)
     if others:
         raise _unknown(url, [*others], SQLITE)
     path = unquote(place[1:])
@@ -63,12 +63,12 @@ def _postgres(url: str, *, create: bool) -> Ledger:
     from llambdao.journal.postgres import PostgresLedger
 
     parts = urlsplit(url)
-    options, others = _options(url, parts.query, POSTGRES)
+    options, others = _options(parts.query, POSTGRES)
     target = urlunsplit(parts._replace(query=urlencode(others)))
     return PostgresLedger(target, create=create, **options)
 
 
-def _options(url: str, query: str, known: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _options(query: str, known: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Our options, checked, and the others."""
     ours: dict[str, Any] = {}
     others: dict[str, str] = {}

@@ -394,6 +394,16 @@ class Node(BaseModel):
         """A new id: the same again for the same conversation and clock."""
         return UUID(int=self.random().getrandbits(128), version=4)
 
+    def patched(self, change: str, /) -> bool:
+        """Is this conversation to go the way of the changed code? For code that has changed since.
+
+        True, unless a journal replays what the code of before this change has done:
+        `if self.patched("ask-twice"): ...` says what is new, `else` what was.
+        """
+        turn = current()
+        home = None if turn is None else getattr(turn[1].home, "patched", None)
+        return True if home is None else bool(home(change))
+
     # -- fields --------------------------------------------------------------------------------
 
     if not TYPE_CHECKING:  # to which it would mean that a node has any attribute

@@ -17,6 +17,9 @@ __all__ = ["chat_body", "responses_body"]
 
 Says = Mapping[str, Any]
 
+LOOSE = {"allOf", "default", "if", "not", "oneOf", "patternProperties", "prefixItems"}
+"""What may not stand in a schema that is to be kept to the letter."""
+
 
 def chat_body(
     profile: Profile,
@@ -132,14 +135,16 @@ def _is_closed(schema: Any) -> bool:
         return all(map(_is_closed, schema))
     if not isinstance(schema, Mapping):
         return True
-    properties = schema.get("properties")
-    if schema.get("type") == "object" or isinstance(properties, Mapping):
-        known = properties if isinstance(properties, Mapping) else {}
+    if LOOSE & set(schema):
+        return False
+    named = {**schema.get("properties", {}), **schema.get("$defs", {})}
+    if schema.get("type") == "object" or "properties" in schema:
         if schema.get("additionalProperties") is not False:
             return False
-        if set(schema.get("required", ())) != set(known):
+        if set(schema.get("required", ())) != set(schema.get("properties", {})):
             return False
-    return all(map(_is_closed, schema.values()))
+    rest = [schema[key] for key in ("items", "anyOf") if key in schema]
+    return all(map(_is_closed, [*named.values(), *rest]))
 
 
 def _instruction(says: Says) -> str:

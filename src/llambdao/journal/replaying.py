@@ -1,0 +1,164 @@
+"""How a conversation is brought back: all its steps are taken again, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llambdao.journal.conversation import Recorded
+from llambdao.journal.errors import CorruptRow, Differs, InDoubt, MissingNode
+from llambdao.journal.ledger import Found, Step
+from llambdao.journal.writing import calls_of, prints_with
+from llambdao.kernel.activation import OUTSIDE
+from llambdao.kernel.events import Limits
+
+if TYPE_CHECKING:
+    from llambdao.journal.journal import Journal
+
+__all__ = ["Replaying", "go_live", "replay"]
+
+
+def replay(journal: Journal, found: Found) -> Recorded:
+    """Take all its steps again."""
+    opening, runtime = found.opening, journal.runtime
+    address = journal.renamed.get(opening.node, opening.node)
+    node = journal.addresses.node(address)
+    if node is None:
+        raise MissingNode(f"the node {opening.node!r} of this conversation is gone")
+    message = journal.codec.decode(opening.message)
+    hearer = None if opening.way == "tell" else OUTSIDE
+    c = Recorded(node, message, {}, hearer, _runtime=runtime, _takes=opening.way == "send")
+    c._journal, c._opening, c._is_live, c._is_new, c._closed = journal, opening, False, False, True
+    c._at, c._is_mute = opening.at, True
+    options = opening.options
+    if "deadline" in options:
+        c._deadline = options["deadline"]
+    scheduler = c.prepare(
+        opening.salt,
+        count(1).__next__,
+        limits=Limits(**options.get("limits", {})),
+        answerer=runtime.answer_with,
+        budget=runtime.budget,
+        purse=runtime._purse,
+        sleep=runtime.clock.sleep,
+    )
+    c._scheduler = scheduler
+    journal.replaying = Replaying(journal, c)
+    try:
+        scheduler.open(node, message, hearer)
+        for step in journal.ledger.steps(opening.key):
+            journal.replaying.take(step)
+    finally:
+        journal.replaying.back()
+    return c
+
+
+def go_live(journal: Journal, c: Recorded, found: Found) -> None:
+    """It has caught up: from now on it is as if nothing had happened."""
+    c._is_live = True
+    c._scheduler.observers = [*journal.runtime._observers, c._record]
+    c._scheduler.mailboxes.go_live(c._scheduler)
+    for word, waiting in (c._scheduler.expected or {}).items():
+        if waiting:
+            journal.runtime._expecting.setdefault(word, {})[id(c)] = c
+    c._context = None
+    c.lives_on()
+    c.rest()
+    c._is_answered = c._scheduler.root.closed
+    doubtful = {effect.number: effect for effect in journal.ledger.effects(found.opening.key)}
+    for number, wait in [*c._calls.items()]:
+        effect = doubtful.get(number)
+        if effect is not None and effect.policy == "raise":
+            c.call_came(number, None, InDoubt(
+                f"the process died while {effect.name} was under way; nobody knows whether it"
+                " was done"
+            ))  # fmt: skip
+        else:
+            c._start_call(number, wait)
+    if c._parked:
+        c.came("take")
+    if found.stand.status == "ready" or c._number == 0:
+        c.wake()
+
+
+class Replaying:
+    """The replay of one conversation: nodes are put back into the states it saw."""
+
+    def __init__(self, journal: Journal, conversation: Recorded) -> None:
+        self.journal, self.conversation = journal, conversation
+        self._saw: dict[str, str] = {}
+        self._backs: dict[int, Callable[[], None]] = {}
+
+    def touched(self, node: Any) -> None:
+        """A node has its first turn in a step: it is put into the state it was in."""
+        states, address = self.journal.states, self.journal.addresses.of(node)
+        if address is None:
+            return
+        if id(node) not in self._backs:
+            self._backs[id(node)] = states.swap([node])
+        states.restore(node, self._saw.get(address, ""))
+
+    def back(self) -> None:
+        """All nodes are as they were before."""
+        for back in self._backs.values():
+            back()
+
+    def take(self, step: Step) -> None:
+        """Take a step again, and compare what is said."""
+        c = self.conversation
+        self._saw = step.saw
+        c._read = msgspec.json.decode(step.notes) if step.notes else []
+        if step.number != c._number:
+            raise CorruptRow(f"step {c._number} of this conversation is missing")
+        status, _ = c.take_step(step.at, read_inputs(step.inputs))
+        begun = c.collect_calls()
+        _, _, entries, _, prints = c.step_is_over()
+        calls = calls_of(self.journal.codec, begun)
+        prints = prints_with(prints, calls)
+        if status == "over" or prints != step.prints:
+            raise Differs(self._difference(step, status, entries, calls))
+        for number, (asked, _, _) in [*c._asked.items()]:
+            if asked.state == 1:
+                c._asked[number] = (asked, False, None)
+            else:
+                del c._asked[number]
+        c._number += 1
+
+    def _difference(self, step: Step, status: str, entries: list[Any], calls: list[Any]) -> str:
+        """What was said then, and what is said now."""
+        c = self.conversation
+        lines = self.journal.ledger.lines(c._opening.key)
+        then = [one for line in lines if line.at == step.at for one in line.said]
+        text = [
+            f"{c._opening.node} does something else now than it did in step {step.number} of"
+            f" {c._opening.id}:"
+        ]
+        for place in range(max(len(then), len(entries))):
+            was = _shown(then[place]) if place < len(then) else "(nothing)"
+            now = _shown(entries[place]) if place < len(entries) else "(nothing)"
+            text += [f"  {was}"] if was == now else [f"- {was}", f"+ {now}"]
+        text += [f"+ calls {name}" for _, name, _ in calls]
+        if status == "over":
+            text.append(f"+ it ends{f': {c.error!r}' if c.error else ''}")
+        return "\n".join(text)
+
+
+def _shown(entry: dict[str, Any]) -> str:
+    who = f"{entry.get('from', 'outside')} to {entry.get('to', 'all')}"
+    return f"{who}: {entry.get('intent')} {entry.get('content', '')!r:.100}"
+
+
+def read_inputs(data: bytes) -> list[Any]:
+    """The inputs of a step; values stay JSON until they are needed."""
+    inputs: list[Any] = []
+    for one in msgspec.json.decode(data, type=list[list[msgspec.Raw]]):
+        kind = msgspec.json.decode(one[0])
+        rest = [
+            raw if kind in ("done", "news") and place == 1 else msgspec.json.decode(raw)
+            for place, raw in enumerate(one[1:])
+        ]
+        inputs.append([kind, *rest])
+    return inputs

@@ -1,0 +1,118 @@
+"""How a step of a conversation is put into a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llambdao.journal.conversation import Recorded
+from llambdao.journal.effects import digest_of, in_doubt_of, name_of
+from llambdao.journal.ledger import Answer, Effect, Ending, Letter, Line, Question, Stand, Step
+from llambdao.journal.recording import entry_of, error_out
+from llambdao.journal.states import hash_of
+from llambdao.kernel.events import DeadLetter, Reason
+
+if TYPE_CHECKING:
+    from llambdao.journal.journal import Journal
+
+__all__ = ["Writing", "calls_of", "prints_with"]
+
+
+def calls_of(codec: Any, begun: list[Any]) -> list[Any]:
+    """The calls that a step has begun: their numbers, names and arguments."""
+    return [[number, name_of(wait), digest_of(codec, wait)] for number, wait in begun]
+
+
+def prints_with(prints: str, calls: list[Any]) -> str:
+    """The fingerprint of a step, with what it calls."""
+    return f"{prints}/{hash_of(msgspec.json.encode(calls))}" if calls else prints
+
+
+class Writing:
+    """Puts what happened into the batch of a journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def step(self, c: Recorded, inputs: Any, status: str, begun: list[Any]) -> None:
+        """Put the step into the batch."""
+        batch, opening, key = self.journal.batch, c._opening, c._opening.key
+        saw, notes, entries, _, prints = c.step_is_over()
+        if c._is_new:
+            batch.opened.append(opening)
+        if entries:
+            batch.lines.append(Line(key, c._at, entries))
+        self.questions(c, is_over=status == "over")
+        if status == "over":
+            self.ending(c)
+            return
+        calls = [
+            [number, name_of(wait), digest_of(self.journal.codec, wait)] for number, wait in begun
+        ]
+        if calls:
+            prints = f"{prints}/{hash_of(msgspec.json.encode(calls))}"
+        step = Step(
+            key, c._number, c._at, msgspec.json.encode(inputs), saw,
+            msgspec.json.encode(notes) if notes else b"", prints,
+        )  # fmt: skip
+        c._number += 1
+        batch.steps.append(step)
+        due = c._scheduler.next_due
+        if c._deadline is not None:
+            due = c._deadline if due is None else min(due, c._deadline)
+        expects = tuple(word for word, waiting in (c._scheduler.expected or {}).items() if waiting)
+        stand: Any = "ready" if status == "ready" or c._scheduler.parked else "waits"
+        batch.stands.append(Stand(key, stand, due, expects, c._attempts))
+        for (number, name, digest), (_, wait) in zip(calls, begun, strict=True):
+            batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))
+        batch.settled += [(key, one[1]) for one in inputs if one[0] in ("done", "broke")]
+
+    def ending(self, c: Recorded) -> None:
+        scheduler = c._scheduler
+        reason = scheduler.reason or (Reason.FAILED if c.error else Reason.DONE)
+        error = error_out(self.journal.codec, c.error)
+        self.journal.batch.endings.append(
+            Ending(c._opening.key, c._at, str(reason), scheduler.detail or "", error)
+        )
+
+    def questions(self, c: Recorded, *, is_over: bool = False) -> None:
+        for number, (asked, is_new, answer) in [*c._asked.items()]:
+            if is_new and asked.state == 1 and not is_over:
+                question = asked.question
+                self.journal.batch.questions.append(
+                    Question(
+                        number,
+                        c._opening.key,
+                        self.journal.addresses.of(question.who) or str(question.who),
+                        self.called(question.asker),
+                        question.content,
+                        msgspec.json.encode(entry_of(self.journal.addresses, asked.message)),
+                        asked.since,
+                        asked.until,
+                    )
+                )
+                c._asked[number] = (asked, False, None)
+            elif asked.state != 1 or is_over:
+                del c._asked[number]
+                if not is_new:
+                    way = "withdrawn" if answer is None else "answered"
+                    by, words = answer or ("", "")
+                    self.journal.batch.answers.append(Answer(number, way, by, c._at, words))
+
+    def called(self, node: Any) -> str:
+        if node is None:
+            return ""
+        return self.journal.addresses.of(node) or str(node)
+
+    def letter(self, letter: DeadLetter) -> None:
+        """A dead letter."""
+        self.journal.batch.letters.append(
+            Letter(
+                msgspec.json.encode(entry_of(self.journal.addresses, letter.message)),
+                letter.reason,
+                self.called(letter.node),
+                repr(letter.error) if letter.error is not None else "",
+                self.journal.runtime.clock.now(),
+            )
+        )
