@@ -391,5 +391,5 @@ class Traffic:
         """They tick by themselves; let it be seen that they do."""
         before = self.ticking.ticks
         async with asyncio.timeout(60):
-            while self.ticking.ticks == before:
+            while self.ticking.ticks == before:  # noqa: ASYNC110  (nothing tells us of it)
                 await asyncio.sleep(0.1)

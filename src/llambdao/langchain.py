@@ -68,7 +68,7 @@ class LangChainNode(AgentNode):
     async def talk(self, words: str) -> AsyncGenerator[Any, None]:
         """Its answer in pieces, and what it cost."""
         remembers = bool(getattr(self.runnable, "checkpointer", None))
-        said = [HumanMessage(words)] if remembers else [*self.history, HumanMessage(words)]
+        said: list[BaseMessage] = [*([] if remembers else self.history), HumanMessage(words)]
         about = self.instructions()
         messages = [SystemMessage(about), *said] if about else said
         given = self.input(messages) if self.input is not None else _input(self.runnable, messages)

@@ -53,7 +53,7 @@ class PydanticAINode(AgentNode):
         """Its answer in pieces, or whole if it is no text, and what it cost."""
         options = {"deps": self.deps, "instructions": self.instructions() or None}
         asked = self.agent.run_stream_events(words, message_history=self.history, **options)
-        pieces = ""
+        pieces, result = "", None
         async with asked as events:
             async for event in events:
                 if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
@@ -64,6 +64,7 @@ class PydanticAINode(AgentNode):
                     yield event.delta.content_delta
                 elif isinstance(event, AgentRunResultEvent):
                     result = event.result
+        assert result is not None, "a run ends with its result"
         self.history = result.all_messages()
         if isinstance(result.output, Message):
             yield result.output

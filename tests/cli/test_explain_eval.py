@@ -12,18 +12,23 @@ import pytest
 from .conftest import LLAMBDAO
 
 NETWORK = """
+from llambdao import Node
 from llambdao.openai import OpenAINode, ScriptedModel, Usage
 
-class Critic(OpenAINode):
+class Desk(Node):
+    poet: Node
+    critic: Node
+
     def chat(self, message):
-        poem = yield poet.ask(message)
-        yield from super().chat(poem)
+        poem = yield self.poet.ask(message.content)
+        yield (yield self.critic.ask(poem.content))
 
 def model(*lines):
     return ScriptedModel(*lines, usage=Usage("m", 10, 2))
 
 poet = OpenAINode(name="Rumi", model=model("Love."))
-network = Critic(name="Critic", model=model("More!"))
+critic = OpenAINode(name="Critic", model=model("More!"))
+network = Desk(poet=poet, critic=critic)
 """
 
 ADDER = """

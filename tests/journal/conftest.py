@@ -93,7 +93,7 @@ class Server:
     def remove(self):
         """End it, and leave nothing behind."""
         if self.process is not None and self.process.poll() is None:
-            self.stop()
+            self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
 
 

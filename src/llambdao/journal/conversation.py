@@ -12,9 +12,9 @@ import msgspec
 
 from llambdao.journal.effects import name_of, run_call
 from llambdao.journal.recording import entry_of, error_in, error_out, print_of
-from llambdao.journal.scheduler import Boxes, RecordedScheduler, Spent
+from llambdao.journal.scheduler import RECORDED, Boxes, RecordedScheduler, Spent
 from llambdao.kernel.activation import Activation
-from llambdao.kernel.events import DeadLetter, Event, Reason
+from llambdao.kernel.events import DeadLetter, Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import PARK, PAUSE
 from llambdao.kernel.waits import BEGUN
@@ -42,6 +42,7 @@ class Recorded(Conversation):
     _is_live: bool = True
     _is_stepping: bool = False
     _is_new: bool = True  # is it nowhere written yet?
+    _is_opened: bool = False  # is its opening in a batch?
     _inputs: Any = ()  # for the next step
     _notes: Any = ()  # what this step cannot know from replaying
     _read: Any = ()  # the notes of the step that is replayed
@@ -205,7 +206,7 @@ class Recorded(Conversation):
         self._notes, self._entries, self._out, self._parked = [], [], set(), []
         self._patched = {}
         budget, purse = options.pop("budget", None), options.pop("purse", None)
-        observers = [*options.pop("observers", ())] if self._is_live else []
+        observers = options.pop("observers", ())
         return RecordedScheduler(
             self.now,
             salt,
@@ -214,17 +215,16 @@ class Recorded(Conversation):
             home=self,
             start_task=self._journal.start_task,
             mailboxes=Boxes(self, self._runtime._mailboxes),
-            observers=[*observers, self._record],
+            observers=(self._is_live and observers) or RECORDED,
             budget=None if budget is None else Spent(self, budget),
             purse=None if purse is None else Spent(self, purse),
             seen=deque(),
             **options,
         )
 
-    def _record(self, event: Event) -> None:
-        """Whatever is said is written."""
-        if event.kind == "said":
-            self._entries.append(entry_of(self._journal.addresses, event.message))
+    def says(self, message: Message) -> None:
+        """Something is said: it is written."""
+        self._entries.append(entry_of(self._journal.addresses, message))
 
     # -- a step --------------------------------------------------------------------------------
 
@@ -479,7 +479,11 @@ class Recorded(Conversation):
         super().over(error)
 
     def _part(self) -> None:
-        """Nothing has to be let go of."""
+        """What is left of it has no need of the rest: nobody keeps another who is not needed."""
+        scheduler, at = self._scheduler, self._at
+        scheduler.host = scheduler.home = scheduler.mailboxes = None
+        scheduler.budget = scheduler.purse = None
+        scheduler.now = lambda: at
 
     def _shut(self) -> None:
         """Close all that is left."""

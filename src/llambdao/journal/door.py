@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llambdao.journal.ledger import Letter
+from llambdao.journal.ledger import Knock, Letter
 from llambdao.kernel.errors import Misused
 from llambdao.kernel.events import Reason
 from llambdao.kernel.message import Message
@@ -50,13 +50,14 @@ class Door:
             try:
                 self._take_in(knock.kind, knock.body)
             except Exception as error:  # noqa: BLE001  # what comes from outside harms nobody here
-                self.journal.batch.letters.append(
-                    Letter(
-                        msgspec.json.encode(knock.body), f"{knock.kind} refused",
-                        str(knock.body.get("node", "")), repr(error), self.journal.runtime.clock.now(),
-                    )
-                )  # fmt: skip
+                self._refused(knock, error)
         self.journal.commit()
+
+    def _refused(self, knock: Knock, error: Exception) -> None:
+        """It cannot be taken in: it is kept as a dead letter."""
+        body, now = msgspec.json.encode(knock.body), self.journal.runtime.clock.now()
+        why, node = f"{knock.kind} refused", str(knock.body.get("node", ""))
+        self.journal.batch.letters.append(Letter(body, why, node, repr(error), now))
 
     def _take_in(self, kind: str, body: dict[str, Any]) -> None:
         if kind == "answer":

@@ -18,6 +18,7 @@ __all__ = [
     "id_of",
     "link",
     "number_of",
+    "plain",
     "said_in",
     "said_out",
     "words_in",
@@ -105,6 +106,12 @@ class Words:
 # -- what was said -------------------------------------------------------------------------------
 
 
+def plain(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was said, as it will be read: no two ways of writing it have two chains."""
+    one: list[dict[str, Any]] = decode(encode(said))
+    return one
+
+
 def said_out(words: Words, said: list[dict[str, Any]]) -> str:
     """What was said, as JSON: `[head, content, n, rest]` for each, or the whole of it.
 
@@ -178,13 +185,14 @@ def id_of(at: int, salt: int, number: int) -> str:
 
 def number_of(opening: Opening) -> int | None:
     """Which message of its conversation opened it, if its id can be told from that."""
-    if opening.is_given or len(opening.id) != 32:
+    id_ = opening.id
+    if opening.is_given or id_[:24] != f"{opening.at:016x}{opening.salt:08x}":
         return None
     try:
-        number = int(opening.id[24:], 16)
+        number = int(id_[24:], 16)
     except ValueError:
         return None
-    return number if id_of(opening.at, opening.salt, number) == opening.id else None
+    return number if id_[24:] == f"{number:08x}" else None
 
 
 def facts_of(words: Words, opening: Opening, ending: Ending, at: int) -> Facts:
@@ -239,12 +247,10 @@ def found_in(words: Words, key: int, at: int, facts: Facts) -> Found:
 # -- the chain -----------------------------------------------------------------------------------
 
 
-def link(words: Words, chain: bytes, line: tuple[int, int, str | None], facts: Facts) -> bytes:
+def link(words: Words, chain: bytes, line: tuple[int, int, Any], facts: Facts) -> bytes:
     """The hash of a line (key, time, what was said) and so of all that came before it."""
-    key, at, said = line
     end: Any = None
     head, salt, since, until, rest = facts
     if head is not None:
         end = [words.head(head) if head else None, salt, since, until, rest and decode(rest)]
-    content = sort([key, at, None if said is None else said_in(words, said), end])
-    return blake2b(chain + content, digest_size=16).digest()
+    return blake2b(chain + sort([*line, end]), digest_size=16).digest()

@@ -27,7 +27,7 @@ from llambdao.journal.writing import Writing
 from llambdao.kernel.activation import OUTSIDE
 from llambdao.kernel.errors import NoAnswer, Stopped
 from llambdao.kernel.events import Limits, Reason
-from llambdao.kernel.message import COMMON, Message
+from llambdao.kernel.message import COMMON, NOTHING, Message
 from llambdao.runtime.codec import Codec, NotStorable
 from llambdao.runtime.questions import Question
 
@@ -114,7 +114,7 @@ class Journal:
 
     # -- beginning -----------------------------------------------------------------------------
 
-    def accept(self, node: Any, message: Message) -> Any:
+    def accept(self, node: Any, message: Any) -> Any:
         """The conversation that this message has opened before; None if it is new."""
         if message._id is None or message.ink is not None:
             return None
@@ -187,16 +187,18 @@ class Journal:
         way = "ask" if conversation._hearer is OUTSIDE else "tell"
         if conversation._takes:
             way = "send"
-        data = self.codec.encode(message, "the message")
+        is_plain = type(message) is Message and message.metadata is NOTHING
+        if not (is_plain and message.sender is message.to is message.reply_to is None):
+            self.codec.encode(message, "the message")  # else nothing stands in its way
         conversation._opening = Opening(
             key=self._last_key,
             id=message._id or "",
             node=self._address(node),
-            message=data,
+            message=b"",
             way=way,
             salt=self.runtime.clock.salt(),
             at=self.runtime.clock.now(),
-            digest=digest_of_message(message),
+            digest=digest_of_message(message) if is_given else b"",
             options=options_of(conversation),
             is_given=is_given,
         )
@@ -304,7 +306,7 @@ class Journal:
         if entries:
             self.batch.lines.append(Line(c._opening.key, c._at, entries))
         self.writing.questions(c, is_over=True)
-        if c._is_new and not any(one is c._opening for one in self.batch.opened):
+        if c._is_new and not c._is_opened:
             if not entries:
                 self._forget(c)
                 c.over(error)

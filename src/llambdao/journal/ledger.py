@@ -290,10 +290,10 @@ class Ledger(Protocol):
     # -- housekeeping --------------------------------------------------------------------------
 
     def compact(self, before: int | None = None, seen: int | None = None) -> dict[str, int]:
-        """Forget values that no state and no step needs; history, answers, letters and ended
-        conversations older than `before`; and the ids of ended conversations older than `seen`.
+        """Forget what nobody needs, all of it or nothing: how much of what was forgotten.
 
-        Atomic. What was forgotten, by kind.
+        Values that no state and no step needs; history, answers, letters and ended conversations
+        older than `before`; and the ids of ended conversations older than `seen`.
         """
         raise NotImplementedError
 

@@ -242,9 +242,10 @@ class SqlReader(Ledger):
 
     def verify(self) -> int | None:
         seq, chain, _ = self._pruned()
-        for number, key, at, said, linked, *facts in self._pages():
+        for number, key, at, text, linked, *facts in self._pages():
             seq += 1
             try:
+                said = None if text is None else said_in(self.words, text)
                 chain = link(self.words, chain, (key, at, said), tuple(facts))
             except UNREADABLE:
                 return int(number)

@@ -14,18 +14,16 @@ from llambdao.journal.addresses import Addresses
 from llambdao.journal.errors import PeerError
 from llambdao.kernel import errors as kernels
 from llambdao.kernel.errors import LlambdaoError
-from llambdao.kernel.message import COMMON, Address, Message, plain
+from llambdao.kernel.message import COMMON, NOTHING, Address, Message, plain
 from llambdao.runtime.codec import Codec, NotStorable
 from llambdao.runtime.recorded import NAMES, find
 
 __all__ = ["entry_of", "error_in", "error_out", "print_of"]
 
 
-def who(addresses: Addresses, node: Any) -> str | None:
-    """How a node is called in history."""
-    if node is None:
-        return None
-    return addresses.of(node) or (node.id if type(node) is Address else str(node))
+def who(node: Any) -> str:
+    """How somebody is called in history who has no address."""
+    return node.id if type(node) is Address else str(node)
 
 
 def entry_of(addresses: Addresses, message: Any) -> dict[str, Any]:
@@ -33,22 +31,26 @@ def entry_of(addresses: Addresses, message: Any) -> dict[str, Any]:
 
     Its id is not there if it can be told from the conversation's salt, the time and `n`.
     """
-    answered = message.reply_to
-    entry = {
-        "n": message.number,
-        "from": who(addresses, message.sender),
-        "to": who(addresses, message.to),
-        "intent": message.intent,
-        "content": message.content,
-        "re": getattr(answered, "number", None) or getattr(answered, "id", None),
-        "kind": None if type(message) is Message else message.kind,
-        "meta": {key: _plain(one) for key, one in message.metadata.items()} or None,
-    }
+    sender, to, answered = message.sender, message.to, message.reply_to
+    entry: dict[str, Any] = {"n": message.number}
+    if sender is not None:
+        entry["from"] = addresses.of(sender) or who(sender)
+    if to is not None:
+        entry["to"] = addresses.of(to) or who(to)
+    entry["intent"] = message.intent
+    if message.content:
+        entry["content"] = message.content
+    if answered is not None:
+        entry["re"] = getattr(answered, "number", 0) or answered.id
+    if type(message) is not Message:
+        entry["kind"] = message.kind
+    if message.metadata is not NOTHING and message.metadata:
+        entry["meta"] = {key: _plain(one) for key, one in message.metadata.items()}
     if message._id is not None and message._id != _own_id(message):
         entry["id"] = message._id
-    entry = {name: value for name, value in entry.items() if value is not None}
-    for name in message.__struct_fields__[COMMON:]:
-        entry[name] = _plain(getattr(message, name))
+    if type(message) is not Message:
+        for name in message.__struct_fields__[COMMON:]:
+            entry[name] = _plain(getattr(message, name))
     return entry
 
 

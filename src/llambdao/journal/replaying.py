@@ -11,6 +11,7 @@ import msgspec
 from llambdao.journal.conversation import Recorded
 from llambdao.journal.errors import CorruptRow, Differs, InDoubt, MissingNode
 from llambdao.journal.ledger import Found, Step
+from llambdao.journal.scheduler import RECORDED
 from llambdao.journal.writing import calls_of, prints_with
 from llambdao.kernel.activation import OUTSIDE
 from llambdao.kernel.events import Limits
@@ -59,7 +60,7 @@ def replay(journal: Journal, found: Found) -> Recorded:
 def go_live(journal: Journal, c: Recorded, found: Found) -> None:
     """It has caught up: from now on it is as if nothing had happened."""
     c._is_live = True
-    c._scheduler.observers = [*journal.runtime._observers, c._record]
+    c._scheduler.observers = journal.runtime._observers or RECORDED
     c._scheduler.mailboxes.go_live(c._scheduler)
     for word, waiting in (c._scheduler.expected or {}).items():
         if waiting:
@@ -132,10 +133,8 @@ class Replaying:
         c = self.conversation
         lines = self.journal.ledger.lines(c._opening.key)
         then = [one for line in lines if line.at == step.at for one in line.said]
-        text = [
-            f"{c._opening.node} does something else now than it did in step {step.number} of"
-            f" {c._opening.id}:"
-        ]
+        what = f"in step {step.number} of {c._opening.id}"
+        text = [f"{c._opening.node} does something else now than it did {what}:"]
         for place in range(max(len(then), len(entries))):
             was = _shown(then[place]) if place < len(then) else "(nothing)"
             now = _shown(entries[place]) if place < len(entries) else "(nothing)"

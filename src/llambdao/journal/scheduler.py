@@ -8,7 +8,11 @@ from llambdao.kernel.activation import Activation
 from llambdao.kernel.mailbox import GOES_IN, Mailboxes
 from llambdao.kernel.scheduler import Scheduler
 
-__all__ = ["Boxes", "RecordedScheduler", "Spent"]
+__all__ = ["RECORDED", "Boxes", "RecordedScheduler", "Spent"]
+
+
+RECORDED: Any = ("the journal",)
+"""The observers of a conversation that nobody observes but its journal."""
 
 
 class RecordedScheduler(Scheduler):
@@ -17,6 +21,13 @@ class RecordedScheduler(Scheduler):
     What it learns from elsewhere in the middle of a step (is there room in a mailbox? is there
     money?) is noted, and read from the notes when the step is replayed.
     """
+
+    def observe(self, kind: str, node: Any, message: Any, detail: Any = None) -> None:
+        """Whatever is said is written; the observers see the rest too, if there are any."""
+        if kind == "said":
+            self.host.says(message)
+        if self.observers is not RECORDED:
+            super().observe(kind, node, message, detail)
 
     def resume(self, act: Activation) -> None:
         """A mailbox lets this turn go on, or its reply was taken: at the next step."""

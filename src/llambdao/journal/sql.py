@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from llambdao.journal.errors import CorruptRow, Fenced, JournalError
-from llambdao.journal.history import Facts, facts_of, link, number_of, said_out, words_in
+from llambdao.journal.history import Facts, facts_of, link, number_of, plain, said_out, words_in
 from llambdao.journal.ledger import Batch, Opening, Stand
 from llambdao.journal.reader import EVER, SqlReader
 from llambdao.journal.rows import (
@@ -240,18 +240,19 @@ class SqlLedger(SqlReader):
         words, (seq, chain) = self.words, self.head
         last = {line.key: place for place, line in enumerate(batch.lines)}
         rows: list[Row] = []
-        silent = [(e.key, e.at, None) for e in endings.values() if e.key not in last]
-        said = [(line.key, line.at, said_out(words, line.said)) for line in batch.lines]
-        for place, (key, at, text) in enumerate([*said, *silent]):
+        told: list[Any] = [(line.key, line.at, plain(line.said)) for line in batch.lines]
+        told += [(e.key, e.at, None) for e in endings.values() if e.key not in last]
+        for place, (key, at, said) in enumerate(told):
             facts: Facts = (None, None, None, None, None)
             if key in endings and last.get(key, place) == place:
                 opening = fresh.get(key) or self._opening(key)
                 if opening is not None:
                     facts = facts_of(words, opening, endings[key], at)
-                elif text is None:
+                elif said is None:
                     continue  # it has ended before
             seq += 1
-            chain = link(words, chain, (key, at, text), facts)
+            chain = link(words, chain, (key, at, said), facts)
+            text = None if said is None else said_out(words, said)
             rows.append((seq, key, at, text, chain, *facts))
         if words.fresh:
             self._many("insert into word (id, body) values (?, ?)", words.fresh)

@@ -94,7 +94,7 @@ class States:
         if known is None:
             codec = Codec(self.addresses.node, type(node), addresses=self.addresses.of)
             known = self._known[id(node)] = Known(node, codec)
-            for name, value in self._values(node):
+            for name, value in self._values(known):
                 known.first[name] = known.last[name] = (value, self._first(known, name, value))
         return known
 
@@ -107,7 +107,7 @@ class States:
         known = self.known(node)
         parts: dict[int, Any] = {}
         has_changed = False
-        for name, value in self._values(node):
+        for name, value in self._values(known):
             last = known.last.get(name)
             if last is not None and last[0] is value and isinstance(value, UNCHANGING):
                 continue
@@ -138,15 +138,17 @@ class States:
         self.put(key, data)
         return key
 
-    def _values(self, node: Any) -> Iterable[tuple[str, Any]]:
+    @staticmethod
+    def _values(known: Known) -> list[tuple[str, Any]]:
+        node = known.node
         values = vars(node)
-        for name in fields_of(type(node)):
-            if name in values:
-                yield name, values[name]
-        if node._edges is not None:
-            yield EDGES, [[edge.node, {**edge.metadata}] for edge in node._edges.values()]
+        found = [(name, values[name]) for name in fields_of(node.__class__) if name in values]
+        if node._edges or EDGES in known.last:
+            edges = [[edge.node, {**edge.metadata}] for edge in (node._edges or {}).values()]
+            found.append((EDGES, edges))
+        return found
 
-    def _first(self, known: Known, name: str, value: Any) -> Slot | None:
+    def _first(self, known: Known, name: str, value: Any) -> Any:
         try:
             return self._slot(known, name, value, {}, None, self._keep_first)
         except NotStorable:
@@ -155,9 +157,9 @@ class States:
     def _keep_first(self, key: str, data: bytes) -> None:
         self._own[key] = data
 
-    def _slot(
+    def _slot(  # noqa: PLR0917  # called here alone, often
         self, known: Known, name: str, value: Any, parts: Any, last: Any, put: Put
-    ) -> Slot | None:
+    ) -> Any:
         at = f"{known.node}.{name}"
         if isinstance(value, SECRETS):
             if last is None or last[0] is value:
@@ -218,7 +220,7 @@ class States:
         """Take for granted that a node is in the state of this hash."""
         known = self.known(node)
         known.hash, known.slots, known.parts = key, self._slots(key) if key else {}, {}
-        for name, value in self._values(node):
+        for name, value in self._values(known):
             slot = known.slots.get(name)
             first = known.first.get(name)
             known.last[name] = (value, first[1] if slot is None and first else slot)
@@ -285,16 +287,17 @@ class States:
 
     def changed_outside(self, node: Any) -> str | None:
         """The field of a node that was changed since it was written last, if there is one."""
-        known = self.known(node)
-        for name, value in self._values(node):
-            last = known.last.get(name)
-            if last is not None and last[0] is value and isinstance(value, UNCHANGING):
+        known = self._known.get(id(node)) or self.known(node)
+        last = known.last
+        for name, value in self._values(known):
+            was = last.get(name)
+            if was is not None and was[0] is value and isinstance(value, UNCHANGING):
                 continue
             try:
-                slot = self._slot(known, name, value, {}, last, _forget)
+                slot = self._slot(known, name, value, {}, was, _forget)
             except NotStorable:
                 return name
-            if last is None or slot != last[1]:
+            if was is None or slot != was[1]:
                 return name
         return None
 

@@ -39,7 +39,11 @@ class Writing:
         """Put the step into the batch."""
         batch, opening, key = self.journal.batch, c._opening, c._opening.key
         saw, notes, entries, _, prints = c.step_is_over()
-        if c._is_new:
+        if c._is_new and not c._is_opened:
+            c._is_opened = True
+            if status != "over":
+                unsaid = c._message.but(id=opening.id if opening.is_given else None)
+                opening.message = self.journal.codec.encode(unsaid, "the message")
             batch.opened.append(opening)
         if entries:
             batch.lines.append(Line(key, c._at, entries))

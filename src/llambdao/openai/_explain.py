@@ -171,7 +171,7 @@ def note(node: Any, said: Message, requests: Sequence[Asked], most: int) -> None
     """Keep the requests behind what a node says, and those of as many as `most` messages."""
     if most <= 0:
         return
-    kept = vars(node).get(KEPT)
+    kept: deque[Any] | None = vars(node).get(KEPT)
     if kept is None or kept.maxlen != most:
         # Not by assignment: what was sent stays known even where the turn is taken back.
         kept = vars(node)[KEPT] = deque(kept or (), most)

@@ -332,13 +332,14 @@ def afford(
     fare = Fare(node.model, node.price or price_of(node.model), prompt)
     given = yield Scope(otherwise={} if fare.price == FREE else BY_DEFAULT)
     scopes = _scopes(given, node.budget)
-    person = node.at_limit if isinstance(node.at_limit, Node) else None
+    at_limit: Any = node.at_limit
+    person = at_limit if isinstance(at_limit, Node) else None
     while True:
         try:
-            fare.reserve(scopes, whole=not streamed or node.at_limit is not None)
+            fare.reserve(scopes, whole=not streamed or at_limit is not None)
         except BudgetReached as error:
             if person is None:
-                if node.at_limit is None:
+                if at_limit is None:
                     raise
                 break
             answer = yield person.ask(_question(node, fare, error))
@@ -346,7 +347,7 @@ def afford(
                 raise
         else:
             return fare
-    cheaper = model_from(node.at_limit)
+    cheaper: Any = model_from(at_limit)
     fare = Fare(cheaper, price_of(cheaper), prompt)
     fare.reserve(scopes, whole=not streamed)
     return fare

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from difflib import SequenceMatcher, unified_diff
 from pathlib import Path
@@ -168,11 +168,14 @@ class ReplayModel(Model):
         if model is None:
             raise self._not_recorded(request)
         heard: list[Piece] = []
-        asked = pieces(model, messages, tools=tools, says=says)
-        async with aclosing(asked) as answer:  # type: ignore[type-var]
+        answer = pieces(model, messages, tools=tools, says=says)
+        try:
             async for piece in answer:
                 heard.append(piece)
                 yield piece
+        finally:
+            if isinstance(answer, AsyncGenerator):
+                await answer.aclose()
         self._record(model, request, heard)
 
     def __str__(self) -> str:

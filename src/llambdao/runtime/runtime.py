@@ -493,7 +493,8 @@ class Runtime:
 
     async def pending(self) -> list[Question]:
         """Who is asked what, and has not answered: the open questions, the oldest first."""
-        return (self.questions if self.journal is None else self.journal).pending()  # type: ignore[no-any-return]
+        asked: Questions = self.questions if self.journal is None else self.journal
+        return asked.pending()
 
     async def answer(self, question: str, words: Message | str, *, by: Any) -> None:
         """Answer an open question, by its id: once, and only by the one who was asked.
