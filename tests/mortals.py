@@ -1,5 +1,7 @@
 """Programs that are killed at every commit, and must come to the same end."""
 
+import asyncio
+
 from deaths import Case
 
 from llambdao import (
@@ -30,7 +32,7 @@ class Clerk(Node):
 class Approval(Case):
     """Two people must agree."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Clerk(name="clerk", bosses=[HumanNode(name="Ann"), HumanNode(name="Bob")])]
 
     def messages(self, nodes):
@@ -58,7 +60,7 @@ class Counter(Node):
 class Counting(Case):
     """Several conversations change one node."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Counter(name="counter")]
 
     def messages(self, nodes):
@@ -73,19 +75,23 @@ class Payer(Node):
     paid: int = 0
 
     def request(self, message):
-        first = yield call(self.world.effect, f"pay {message.content}")
+        first = yield call(self.life.did, f"pay {message.content}")
         self.paid += 1
-        second = yield call(self.world.slow_effect, f"post {message.content}")
-        both = yield all_of(call(self.world.effect, "x"), call(self.world.slow_effect, "y"))
+        second = yield call(self.later, f"post {message.content}")
+        both = yield all_of(call(self.life.did, "x"), call(self.later, "y"))
         return f"{first}, {second}, {both}"
+
+    async def later(self, what):
+        await asyncio.sleep(0)
+        return self.life.did(what)
 
 
 class Paying(Case):
     """Effects outside, one after the other and at once."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         payer = Payer(name="payer")
-        object.__getattribute__(payer, "__dict__")["world"] = world
+        payer.life = life
         return [payer]
 
     def messages(self, nodes):
@@ -118,7 +124,7 @@ class Slow(Node):
 class Sleeping(Case):
     """Timers of days, and one that is cancelled."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Sleeper(name="sleeper", other=Slow(name="slow"))]
 
 
@@ -135,7 +141,7 @@ class Talker(Node):
 class Table(Case):
     """A round table, one call and one question to a person at it."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         members = [Talker(name="a"), Talker(name="b"), HumanNode(name="Eve")]
         return [GroupChatNode(name="table", members=members, until=turns(7))]
 
@@ -146,7 +152,7 @@ class Table(Case):
 class Spread(Case):
     """A network in a network, whose members ask a person."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         inner = MapperNode(name="inner", members=[HumanNode(name="Ann"), Talker(name="t")])
         return [MapperNode(name="outer", members=[inner, Talker(name="u")])]
 
@@ -176,7 +182,7 @@ class Awaiting(Node):
 class Async(Case):
     """Coroutines and async generators."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Awaiting(name="awaiting", peer=HumanNode(name="Ann"))]
 
     def messages(self, nodes):
@@ -227,7 +233,7 @@ class Failing(Node):
 class Errors(Case):
     """Errors take the same branch again; a failed turn is undone."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Careful(name="careful", peer=Failing(name="failing"))]
 
     async def help(self, runtime):
@@ -252,7 +258,7 @@ class Ping(Node):
 class Telling(Case):
     """What is told goes on after its teller has ended."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         ann, bob = Ping(name="Ann"), Ping(name="Bob")
         ann.peer, bob.peer = bob, ann
         return [ann, bob]
@@ -279,7 +285,7 @@ class Maker(Node):
 class Making(Case):
     """Nodes that a handler makes, and its own chance and time."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Maker(name="maker")]
 
 
@@ -295,7 +301,7 @@ class Endless(Node):
 class Flood(Case):
     """More than fits into one step."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Endless(name="endless")]
 
 
@@ -314,7 +320,7 @@ class Linker(Node):
 class Linking(Case):
     """Edges are remembered."""
 
-    def nodes(self, world):
+    def nodes(self, life):
         return [Linker(name="linker", friends=[Counter(name="a"), Counter(name="b")])]
 
     def state(self, nodes):

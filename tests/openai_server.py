@@ -67,6 +67,7 @@ class Server(ThreadingHTTPServer):
         self.connections = self.probes = 0
         self.closing, self.go, self.left = threading.Event(), threading.Event(), threading.Event()
         self.asked, self.style = threading.Event(), "openai"
+        self.listing = "one"  # or "none", "page", "hang": what its list of models is
 
     @property
     def url(self):
@@ -114,11 +115,16 @@ class Handler(BaseHTTPRequestHandler):
     def models(self):
         """What there is."""
         self.server.probes += 1
+        if self.server.listing == "page":
+            return self.nonsense("page")
+        if self.server.listing == "hang":
+            return self.hang()
         if self.path != "/v1/models":
             raise Wrong(404, "404 page not found")
         owner = OWNERS[self.server.kind]
         model = {"id": self.server.model, "object": "model", "created": 1, "owned_by": owner}
-        self.send(200, {"object": "list", "data": [model]})
+        listed = {"object": "list", "data": [model] if self.server.listing == "one" else None}
+        return self.send(200, listed)
 
     def speak(self):
         """Check the request, then answer it."""

@@ -47,7 +47,7 @@ def recalled(node, question):
 def test_what_fits_is_found_again_after_a_restart(path):
     """By another node on the same file, oldest first, with the speaker."""
     remember(RecallNode(path=path), "The cat is called Momo.", "It rains.", sender=RUMI)
-    remember(RecallNode(path=path), "Cats sleep all day.", "A dog barks.")
+    remember(RecallNode(path=path), "Cats sleep all day.", "What is the time?")
     found = recalled(RecallNode(path=path), "What is the name of the cat?")
     assert found == ["Rumi: The cat is called Momo."]
     assert recalled(RecallNode(path=path), "Rumi?") == [

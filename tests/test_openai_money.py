@@ -347,7 +347,7 @@ def test_what_is_no_budget_or_price_is_refused(field):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    words=st.lists(st.integers(0, 900), min_size=2, max_size=8),
+    words=st.lists(st.integers(1, 900), min_size=2, max_size=8),
     limit=st.integers(0, 4000),
     deltas=st.booleans(),
     tells=st.booleans(),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llambdao import Message, Node, ask
+from llambdao import Message, Node, ask, tell
 from llambdao.openai import (
     BadTape,
     IsOffline,
@@ -63,6 +63,7 @@ def test_what_a_real_server_said_is_replayed_without_it(path, api, kind):
 def talk(model):
     """What is said to three questions, in pieces, and what it cost."""
     rumi = OpenAINode(name="Rumi", model=model)
+    tell(rumi, Message("It rains.", intent="inform"))
     return [
         (one.content, getattr(one, "metadata", {}).get("tokens"))
         for words in ("Why?", "Why not?", "Why?")

@@ -512,7 +512,9 @@ def test_nobody_there_is_asked_again_too(ask_for):
     waits = Waits()
     with serving() as gone:
         model = model_at(gone, retries=Retries(3, sleep=waits.sleep))
-    with pytest.raises(NoServer, match=r"nobody answers at http://127.*base_url.*offline"):
+    with pytest.raises(
+        NoServer, match=r"nobody answers at http://127.*failed\).*base_url.*offline"
+    ):
         ask_for(model, "Hi")
     assert len(waits) == 3
     with serving(kind="vllm") as server:
@@ -520,7 +522,7 @@ def test_nobody_there_is_asked_again_too(ask_for):
         ask_for(model_at(server, retries=Retries(2, sleep=waits.sleep)), "Hi")
         assert len(server.requests) == 3
         server.faults.append("drop")
-        with pytest.raises(NoServer, match=r"/v1 hung up before it answered .*offline"):
+        with pytest.raises(NoServer, match=r"/v1 hung up before it answered \(\w.*\).*offline"):
             ask_for(model_at(server), "Hi")
 
 
@@ -605,6 +607,31 @@ def test_check_asks_before_the_first_turn(server):
         model.check()
 
 
+def test_check_takes_whatever_a_server_may_say(server, monkeypatch):
+    """No list: it may know the model. A page, or silence, is an error; any name is llama.cpp's."""
+    monkeypatch.setattr("llambdao.openai._server.PROBE", 0.05)
+    server.listing = "none"
+    model_at(server, model="any").check()
+    server.listing = "page"
+    with pytest.raises(BadAnswer, match=r"no JSON.*a wrong base_url.*offline"):
+        model_at(server).check()
+    server.listing = "hang"
+    with pytest.raises(TimedOut, match=r"silent for 0.05 seconds"):
+        model_at(server).check()
+    with serving(kind="llamacpp") as other:
+        model_at(other, model="any").check()
+
+
+@pytest.mark.parametrize("listing", ["none", "page", "hang"])
+def test_a_server_whose_list_says_nothing_is_asked_all_the_same(server, monkeypatch, listing):
+    """It is nobody we know, and not asked for its models again."""
+    monkeypatch.setattr("llambdao.openai._server.PROBE", 0.05)
+    server.listing, model = listing, model_at(server)
+    assert answer(model, "Hi").text == "Hello there, friend."
+    assert answer(model, "Hi").text == "Hello there, friend."
+    assert (model.profile.name, server.probes) == ("unknown", 1)
+
+
 @both
 def test_a_refused_field(server, ask_for):
     """Which one, and what to do: leave it out, or say what the server can."""
@@ -634,6 +661,23 @@ def test_a_refusal_that_we_know_says_what_helps(server, ask_for, why, hint):
         ask_for(model_at(server), "Hi")
     assert why in str(caught.value)
     assert type(caught.value) is Refused
+
+
+@both
+def test_a_refusal_in_other_words(server, ask_for):
+    """By the name of a field alone; in a page; at length; in no words at all."""
+    wrongs = [Wrong(400, "no", param="sampler"), *(Wrong(500, "") for _ in range(3))]
+    for wrong, body in zip(wrongs[1:], (b"<html>broken</html>", b'"x" ' * 500, b""), strict=True):
+        wrong.body = body
+    server.faults += wrongs
+    with pytest.raises(RefusedField, match=r"does not take sampler \(no\)"):
+        ask_for(model_at(server), "Hi")
+    with pytest.raises(ServerFailed, match=r"failed \(500: <html>broken</html>\)"):
+        ask_for(model_at(server), "Hi")
+    with pytest.raises(ServerFailed, match=r'failed \(500: ("x" ){75} \.\.\.\)'):
+        ask_for(model_at(server), "Hi")
+    with pytest.raises(ServerFailed, match=r"failed \(500: \w.+\); ask"):
+        ask_for(model_at(server), "Hi")
 
 
 def serving_as(server, kind):
@@ -696,8 +740,9 @@ def test_what_is_no_answer(server, api, ask_for, fault):
     """Half a JSON, a page of HTML: it says so, and where to look."""
     server.faults.append(fault)
     why = {"malformed": r"no JSON.*offline", "page": r"no answer: <html>Please .*/v1.*offline"}
-    with pytest.raises(BadAnswer, match=why[fault]):
+    with pytest.raises(BadAnswer, match=why[fault]) as caught:
         ask_for(model_at(server, api=api, retries=5), "Hi")
+    assert caught.value.text == ("" if fault == "malformed" else "<html>Please log in.</html>")
     assert len(server.requests) == 1
 
 

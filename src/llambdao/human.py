@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, ClassVar
 
-from llambdao.kernel.errors import NoAnswer
+from pydantic import Field, field_validator
+
+from llambdao.kernel.errors import Misused, NoAnswer
 from llambdao.kernel.message import Message
 from llambdao.kernel.node import Node
 from llambdao.kernel.turn import current
@@ -20,10 +22,14 @@ class HumanNode(Node):
 
     `await runtime.pending()` has the open questions, `await runtime.answer(id, words, by="Ann")`
     closes one: once, and only by the one who was asked. Under a journal that may be days later,
-    and in another process. What he is informed of he need not answer.
+    and in another process. What he is informed of he need not answer. When whoever asked waits no
+    longer, the question is withdrawn; an answer after that raises `AlreadyAnswered`, and changes
+    nothing.
 
-    With `deadline`, in seconds, a question that nobody has answered by then goes to the `deputy`;
-    without one it raises `NoAnswer` for whoever asked.
+    * `deadline`, in seconds: a question that is open for so long goes to the `deputy`, whose answer
+      comes in his own name; without one it raises `NoAnswer` for whoever asked.
+    * `says`: the class of message that an answer is to be. Words are read as such a message, and
+      what does not fit raises `BadMessage` for whoever answers; the question stays open.
 
     >>> import asyncio
     >>> from llambdao import Runtime
@@ -41,8 +47,16 @@ class HumanNode(Node):
 
     role: ClassVar[str] = "user"
 
-    deadline: float | None = None
+    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     deputy: Node | None = None
+    says: Any = Field(default=None, exclude=True)
+
+    @field_validator("says")
+    @classmethod
+    def _is_a_message(cls, says: Any) -> Any:
+        if says is not None and not (isinstance(says, type) and issubclass(says, Message)):
+            raise Misused(f"says= is a class of message, such as Message, but got {says!r:.80}")
+        return says
 
     def inform(self, message: Message) -> None:
         """Take note of it."""
@@ -55,9 +69,8 @@ class HumanNode(Node):
         else:
             place, answer = yield any_of(asked, sleep(self.deadline), which=True)
             if place:
-                if self.deputy is None:
-                    raise NoAnswer(f"{self} did not answer {message.content!r:.60} in time")
-                answer = yield self.deputy.ask(message, message.intent)
+                yield (yield self._escalated(message))
+                return
         if isinstance(answer, str):
             answer = message.reply(answer)
         elif answer.sender is not self:
@@ -72,4 +85,13 @@ class HumanNode(Node):
         until = None
         if self.deadline is not None and turn is not None:
             until = turn[1].now() + round(self.deadline * 1e9)
-        return Asked(key=message.id, who=self, message=message, until=until)
+        return Asked(key=message.id, who=self, message=message, until=until, says=self.says)
+
+    def _escalated(self, message: Message) -> Any:
+        """The question to the deputy, now that time is up."""
+        if self.deputy is None:
+            raise NoAnswer(
+                f"{self} did not answer {message.content!r:.60} within {self.deadline:g} seconds;"
+                " HumanNode(deputy=...) says who is asked then"
+            )
+        return self.deputy.ask(message, message.intent)

@@ -288,10 +288,10 @@ def test_a_truncated_file_is_named(path):
     with owned(path) as ledger:
         ledger.commit(turns(1, 500))
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(JournalError, match=r"room.db is damaged .*\.recover") as caught:
-        with owned(path) as ledger:
-            ledger.lines()
-            ledger.commit(turns(500, 501))
+    damaged = pytest.raises(JournalError, match=r"room.db is damaged .*\.recover")
+    with damaged as caught, owned(path) as ledger:
+        ledger.lines()
+        ledger.commit(turns(500, 501))
     assert type(caught.value) is JournalError
 
 
@@ -326,19 +326,19 @@ def test_a_read_only_file_is_named(tmp_path, path):
     """Whoever may not write is told so, with what to do, and can still look."""
     with owned(path) as ledger:
         ledger.commit(turns(1, 3))
+    modes = {one: one.stat().st_mode for one in (path, *path.parents)}
+    closed = [one for one in path.parents if os.geteuid() == 0 and modes[one] & 0o5 != 0o5]
+    for one in closed:
+        one.chmod(0o755)
     path.chmod(0o444)
-    parents = [one for one in path.parents if not one.stat().st_mode & 0o5 == 0o5]
-    if os.geteuid() == 0:
-        for one in parents:
-            one.chmod(0o755)
     path.parent.chmod(0o555)
+    refused = pytest.raises(JournalError, match="allow this user to write")
     try:
-        with as_nobody(), pytest.raises(JournalError, match=r"allow this user to write"):
-            with owned(path) as ledger:
-                ledger.commit(turns(3, 4))
+        with as_nobody(), refused, owned(path) as ledger:
+            ledger.commit(turns(3, 4))
     finally:
-        path.parent.chmod(0o755)
-        path.chmod(0o644)
+        for one in (path, path.parent, *closed):
+            one.chmod(modes[one])
     with owned(path) as ledger:
         assert len(ledger.lines()) == 2
 

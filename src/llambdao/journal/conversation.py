@@ -59,6 +59,7 @@ class Recorded(Conversation):
     _attempts: int = 0  # how often the process has died with it
     _patched: Any = ()  # what it was told of changed code
     _accepted: Any = ()  # futures of those who wait until it is recorded
+    _errands: Any = ()  # what its next step takes off the ledger: a knock, a dead letter
     _is_mute: bool = False  # is there nobody any longer to take its replies?
     _is_left: bool = False  # does the program end, and it goes on another time?
     is_busy: Any = False  # has it tasks that are to clean up? None
@@ -463,6 +464,12 @@ class Recorded(Conversation):
         self._is_over = self._is_answered = True
         self._runtime._queue.ended(self)
         self._call_waiters()
+
+    def errands_are_done(self, batch: Any) -> None:
+        """What made it go on is taken off the ledger, in the commit that writes that it did."""
+        for column, seq in self._errands:
+            getattr(batch, column).append(seq)
+        self._errands = ()
 
     def lose(self, error: BaseException) -> None:
         """What it did could not be written: who waits for it hears that."""

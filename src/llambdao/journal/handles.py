@@ -1,17 +1,56 @@
-"""`Past`: a conversation as it is written, whether it goes on or not."""
+"""`Past`: a conversation as it is written, whether it goes on or not; `Replies`: what it says."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from llambdao.journal.ledger import Found
+from llambdao.journal.history import id_of
+from llambdao.journal.ledger import Found, Line, Opening
 from llambdao.journal.recording import error_in
 from llambdao.kernel.events import Reason
 from llambdao.kernel.message import KINDS, Address, Message, Ref
+from llambdao.runtime.questions import moment
 
-__all__ = ["Past"]
+__all__ = ["Past", "Replies", "Said", "message_of"]
+
+LOOK = 0.05
+"""Every so many seconds who follows looks whether more was said."""
+
+
+class Said(Struct, frozen=True, eq=False):
+    """One message of a journal's history: when it was said, in which conversation, to the outside?
+
+    `n` is its number in the conversation, `re` that of the message it was said in answer to.
+    """
+
+    message: Message
+    at: datetime
+    conversation: str
+    n: int
+    re: int | None = None
+    is_out: bool = False
+    seq: int = 0
+
+    def dict(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {
+            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "conversation": self.conversation,
+            "out": self.is_out,
+            **self.message.dict(),
+        }
+
+    def __str__(self) -> str:
+        said = self.message
+        to = "" if said.to is None else f" to {said.to}"
+        return f"{said.sender or 'outside'}{to}: {said.content}"
 
 
 class Past:
@@ -53,20 +92,172 @@ class Past:
             return None
         return error_in(self._journal.codec, ending.error)
 
+    @property
+    def status(self) -> str:
+        """Where it stands: ready, waits, stuck, parked or over."""
+        return self.found.stand.status
+
+    @property
+    def why(self) -> str:
+        """What there is to say about stuck or parked."""
+        return self.found.stand.why
+
+    @property
+    def node(self) -> str:
+        """The address of the node that it was opened with."""
+        return self.found.opening.node
+
+    @property
+    def since(self) -> datetime:
+        """When it was opened."""
+        return moment(self.found.opening.at)
+
+    def said(self) -> list[Said]:
+        """All that was said in it, in order."""
+        opening = self.found.opening
+        hearing = Hearing(opening, self._journal)
+        return [one for line in self._journal.ledger.lines(opening.key) for one in hearing(line)]
+
     def replies(self) -> list[Message]:
         """What it has said to the outside so far."""
-        opening, said = self.found.opening, []
-        for line in self._journal.ledger.lines(opening.key):
-            said += [
-                message_of(entry, line.at, opening, self._journal)
-                for entry in line.said
-                if entry.get("out")
-            ]
-        return said
+        return [one.message for one in self.said() if one.is_out]
+
+    def dict(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {
+            "id": self.id,
+            "node": self.node,
+            "since": self.since.isoformat().replace("+00:00", "Z"),
+            "status": self.status,
+            "why": self.why,
+            "reason": self.reason,
+            "detail": self.detail,
+        }
 
 
-def message_of(entry: dict[str, Any], at: int, opening: Any, journal: Any = None) -> Message:
-    """A message as it was said, from its piece of history."""
+class Replies(list[Message]):
+    """All that the conversations of one message have said to the outside so far.
+
+    `open`: may more come? `reason`, `detail`, `error`: how the last of them has ended. `for reply
+    in replies.follow()` and `async for reply in replies` give these and then, as they are said,
+    all others, until nothing is open any longer.
+
+    It is a list of what was said up to now: `update()` takes in what was said since.
+    """
+
+    def __init__(self, journal: Any, number: str) -> None:
+        super().__init__()
+        self.id, self._journal = number, journal
+        self._hearing: dict[int, Hearing] = {}
+        self.conversations: list[Past] = []
+        self.update()
+
+    def update(self) -> list[Message]:
+        """Take in what was said meanwhile; that is given back."""
+        ledger = self._journal.ledger
+        found = ledger.find(self.id)
+        fresh: list[Message] = []
+        for one in found:
+            opening = one.opening
+            hearing = self._hearing.setdefault(opening.key, Hearing(opening, self._journal))
+            for line in ledger.lines(opening.key, after=hearing.seq):
+                fresh += [said.message for said in hearing(line) if said.is_out]
+        self.conversations = [Past(self._journal, one) for one in found]
+        self += fresh
+        return fresh
+
+    @property
+    def open(self) -> bool:
+        """May more come?"""
+        if any(one.open for one in self.conversations):
+            return True
+        return not self.conversations and self._journal.lies_at_the_door(self.id)
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it ended; None while it goes on."""
+        return self.conversations[-1].reason if self.conversations and not self.open else None
+
+    @property
+    def detail(self) -> str:
+        """What there is to say about the reason."""
+        return self.conversations[-1].detail if self.conversations else ""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with."""
+        return next((e for one in self.conversations[::-1] if (e := one.error)), None)
+
+    def follow(self, timeout: float | None = None) -> Iterator[Message]:
+        """These replies and then all others as they come; TimeoutError after so many seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        yield from [*self]
+        while self.open:
+            self._still(until)
+            time.sleep(LOOK)
+            yield from self.update()
+
+    async def afollow(self, timeout: float | None = None) -> AsyncIterator[Message]:
+        """As `follow`, on an event loop."""
+        until = None if timeout is None else time.monotonic() + timeout
+        for reply in [*self]:
+            yield reply
+        while self.open:
+            self._still(until)
+            await asyncio.sleep(LOOK)
+            for reply in self.update():
+                yield reply
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self.afollow()
+
+    def _still(self, until: float | None) -> None:
+        if until is not None and time.monotonic() >= until:
+            raise TimeoutError(f"the conversation {self.id} goes on, but time is up")
+
+
+class Hearing:
+    """Reads the lines of one conversation in order: it remembers which message has which id."""
+
+    def __init__(self, opening: Opening, journal: Any = None) -> None:
+        self.opening, self.journal, self.seq = opening, journal, 0
+        self.ids: dict[int, str] = {}
+
+    def __call__(self, line: Line) -> list[Said]:
+        """What was said in a line."""
+        self.seq = line.seq
+        return [self._said(line, entry) for entry in line.said]
+
+    def _said(self, line: Line, entry: dict[str, Any]) -> Said:
+        n, opening = entry.get("n", 0), self.opening
+        if "id" in entry:
+            number = entry["id"]
+        elif not self.ids and not opening.is_given:
+            number = opening.id  # it was said as the conversation was opened, before this step
+        else:
+            number = id_of(line.at, opening.salt, n)
+        self.ids[n] = number
+        answered = entry.get("re")
+        if isinstance(answered, int):
+            known = self.ids.get(answered)
+            entry = {**entry, "re": id_of(line.at, opening.salt, answered) if known is None else known}
+        return Said(
+            message_of({**entry, "id": number}, line.at, self.journal),
+            moment(line.at),
+            opening.id,
+            n,
+            answered if isinstance(answered, int) else None,
+            bool(entry.get("out")),
+            line.seq,
+        )
+
+
+KNOWN = ("n", "from", "to", "intent", "content", "re", "kind", "meta", "id", "out")
+"""What an entry has of every message; the rest are the fields of its class."""
+
+
+def message_of(entry: dict[str, Any], at: int, journal: Any = None) -> Message:
+    """A message as it was said, from its piece of history; `id` and `re` are ids."""
 
     def who(address: str | None) -> Any:
         if address is None:
@@ -74,11 +265,7 @@ def message_of(entry: dict[str, Any], at: int, opening: Any, journal: Any = None
         node = None if journal is None else journal.addresses.node(address)
         return node or Address(address, address.rpartition("/")[2])
 
-    def number(n: int) -> str:
-        return f"{at:016x}{opening.salt:08x}{n:08x}"
-
-    known = ("n", "from", "to", "intent", "content", "re", "kind", "meta", "id", "out")
-    own = {name: value for name, value in entry.items() if name not in known}
+    own = {name: value for name, value in entry.items() if name not in KNOWN}
     cls: Any = KINDS.get(entry.get("kind", "Message"), Message)
     answered = entry.get("re")
     fields = {
@@ -86,13 +273,10 @@ def message_of(entry: dict[str, Any], at: int, opening: Any, journal: Any = None
         "intent": entry.get("intent"),
         "sender": who(entry.get("from")),
         "to": who(entry.get("to")),
-        "reply_to": Ref(opening.id if answered == 1 else number(answered))
-        if isinstance(answered, int)
-        else None
-        if answered is None
-        else Ref(answered),
+        "reply_to": Ref(answered) if isinstance(answered, str) else None,
         "metadata": entry.get("meta") or {},
-        "id": entry.get("id") or number(entry["n"]),
+        "id": entry.get("id"),
+        "timestamp": moment(at),
     }
     if own:
         try:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llambdao.journal.conversation import Recorded
-from llambdao.journal.errors import AlreadyAnswered, JournalError, NotAsked
+from llambdao.journal.errors import JournalError, NotAsked
 from llambdao.journal.ledger import Question
 from llambdao.kernel.message import Address
 from llambdao.runtime import questions as asking
-from llambdao.runtime.questions import answer_of, is_asked, moment
+from llambdao.runtime.questions import Names, answer_of, closed, is_asked, moment
 
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
@@ -24,6 +24,7 @@ class Inquiries:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.names = Called(journal)
 
     def pending(self) -> list[asking.Question]:
         """The open questions, the oldest first."""
@@ -37,36 +38,42 @@ class Inquiries:
             found = self.journal.addresses.node(self.journal.renamed.get(address, address))
             return found or Address(address, address.rpartition("/")[2])
 
+        who = node(one.who)
         return asking.Question(
-            one.id, node(one.who), node(one.asker), one.content, moment(one.since),
+            one.id, who, node(one.asker), one.content, moment(one.since),
             None if one.until is None else moment(one.until),
+            says=getattr(who, "says", None),
         )  # fmt: skip
 
     async def answer(self, number: str, words: Any, by: Any) -> None:
         """Answer a question: returns when that is recorded."""
         conversation = self.take(number, words, by)
+        asked = conversation._asked[number][0]
         if not conversation._is_over and (conversation._inputs or conversation._is_queued):
             future = self.journal.runtime._loop.create_future()
             conversation._accepted = (*conversation._accepted, future)
             await future
+        if not asked.is_answered:  # time was up just then, or it was cancelled
+            raise closed(number, "")
 
     def take(self, number: str, words: Any, by: Any) -> Recorded:
         """Have the one who waits for it go on with this answer."""
         self.journal.commit()
-        said = answer_of(words)
         found = self.journal.ledger.questions(number)
         if not found:
-            if self.journal.ledger.answer(number) is not None:
-                raise AlreadyAnswered(f"the question {number} is closed, and takes no more answers")
+            if (how := self.journal.ledger.answer(number)) is not None:
+                raise closed(number, how.by)
             raise NotAsked(f"there is no question {number!r:.80}; runtime.pending() has those open")
-        is_asked(self._question(found[0]), by)
+        question = self._question(found[0])
+        is_asked(question, by, self.names)
+        said = answer_of(words, question.says)
         conversation = self.journal.rouse(found[0].key)
         if conversation is None:
             raise JournalError(f"the conversation that asked {number} is stuck: llambdao stuck")
         asked = conversation._asked.get(number)
         if asked is None or asked[2] is not None:
-            raise AlreadyAnswered(f"the question {number} is closed, and takes no more answers")
-        name = by if isinstance(by, str) else self.journal.writing.called(by)
+            raise closed(number, "" if asked is None else asked[2][0])
+        name = found[0].who
         conversation._asked[number] = (
             asked[0],
             asked[1],
@@ -76,3 +83,25 @@ class Inquiries:
             "news", number, msgspec.Raw(self.journal.codec.encode(said, "the answer"))
         )
         return conversation
+
+
+class Called(Names):
+    """Whom a name means: a journal has the addresses of all nodes."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(tuple)
+        self.journal = journal
+        self._size = 0
+
+    def path(self, node: Any) -> str:
+        """The address of a node."""
+        return self.journal.addresses.of(node) or str(node.id)
+
+    def called(self, name: str) -> list[str]:
+        """The addresses of all who are called so."""
+        known = [*self.journal.addresses]
+        if len(known) != self._size:
+            self._size, self._called = len(known), {}
+            for address, node in known:
+                self._called.setdefault(str(node), []).append(address)
+        return super().called(name)

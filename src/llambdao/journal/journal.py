@@ -13,9 +13,10 @@ import msgspec
 from llambdao.journal.addresses import Addresses
 from llambdao.journal.alarm import Alarm
 from llambdao.journal.conversation import Recorded
+from llambdao.journal.directory import listed
 from llambdao.journal.door import Door
 from llambdao.journal.errors import DuplicateId, Fenced, JournalError, OutsideTurn
-from llambdao.journal.handles import Past
+from llambdao.journal.handles import Past, Replies
 from llambdao.journal.inquiries import Inquiries
 from llambdao.journal.ledger import Batch, Found, Line, Opening, Stand
 from llambdao.journal.replaying import go_live, replay
@@ -79,8 +80,9 @@ class Journal:
             states = {self.renamed.get(a, a): key for a, key in self.ledger.states().items()}
             self.states.begin(states)
             self._last_key = self.ledger.last_key()
-            self.suspects.is_on = self.ledger.meta().get("alive") == "1"
-            self.ledger.commit(Batch(meta={"alive": "1"}))
+            meta = self.ledger.meta()
+            self.suspects.is_on = meta.get("alive") == "1"
+            self.ledger.commit(Batch(meta={"alive": "1", **listed(self.addresses, meta)}))
             self.alarm.load(self.ledger.dues())
         except BaseException:
             self.ledger.close()
@@ -127,8 +129,8 @@ class Journal:
             some = [f for f in self.ledger.find(message.id) if f.opening.node == address]
             if not some:
                 return None
-            opening = some[0].opening
-            found = Past(self, some[0])
+            opening = some[-1].opening  # it may have been begun again
+            found = Past(self, some[-1])
         if opening.digest != digest:
             raise DuplicateId(
                 f"{node} was sent a message with the id {message.id!r} before, with other content;"
@@ -306,6 +308,7 @@ class Journal:
         if entries:
             self.batch.lines.append(Line(c._opening.key, c._at, entries))
         self.writing.questions(c, is_over=True)
+        c.errands_are_done(self.batch)
         if c._is_new and not c._is_opened:
             if not entries:
                 self._forget(c)
@@ -433,10 +436,14 @@ class Journal:
 
     # -- what was said -------------------------------------------------------------------------
 
-    def replies(self, number: str) -> list[Message]:
+    def replies(self, number: str) -> Replies:
         """All that the conversations which this message has opened have said to the outside."""
         self.commit()
-        return [said for found in self.ledger.find(number) for said in self.past(found).replies()]
+        return Replies(self, number)
+
+    def lies_at_the_door(self, number: str) -> bool:
+        """Was this message told by another process, and not taken in?"""
+        return self.door.holds(self.ledger, number)
 
     def past(self, found: Found) -> Past:
         """A conversation, as it is written."""
@@ -447,6 +454,7 @@ class Journal:
         if address is None:
             self.addresses.add(node)
             address = self.addresses.of(node)
+            self.batch.meta.update(listed([(str(address), node)], {}))
         return str(address)
 
 

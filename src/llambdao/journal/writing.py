@@ -48,6 +48,7 @@ class Writing:
         if entries:
             batch.lines.append(Line(key, c._at, entries))
         self.questions(c, is_over=status == "over")
+        c.errands_are_done(batch)
         if status == "over":
             self.ending(c)
             return
@@ -100,8 +101,8 @@ class Writing:
             elif asked.state != 1 or is_over:
                 del c._asked[number]
                 if not is_new:
-                    way = "withdrawn" if answer is None else "answered"
-                    by, words = answer or ("", "")
+                    way = "answered" if answer and asked.is_answered else "withdrawn"
+                    by, words = answer if answer and asked.is_answered else ("", "")
                     self.journal.batch.answers.append(Answer(number, way, by, c._at, words))
 
     def called(self, node: Any) -> str:

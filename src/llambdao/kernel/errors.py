@@ -97,8 +97,12 @@ class BudgetReached(LimitReached):
     """What there is not enough of: usd, tokens, calls, seconds or messages."""
     asked: Any
     left: Any
-    scope: Any
-    """The budget that refused: its own limit is too low."""
+    scope: Any = None
+    """The budget that refused: its own limit is too low. Of another process it is None."""
+
+    def __reduce__(self) -> Any:
+        state = {name: value for name, value in vars(self).items() if name != "scope"}
+        return (type(self), self.args, state)
 
 
 class MailboxFull(LlambdaoError):

@@ -332,8 +332,8 @@ def afford(
     fare = Fare(node.model, node.price or price_of(node.model), prompt)
     given = yield Scope(otherwise={} if fare.price == FREE else BY_DEFAULT)
     scopes = _scopes(given, node.budget)
-    at_limit: Any = node.at_limit
-    person = at_limit if isinstance(at_limit, Node) else None
+    at_limit = node.at_limit
+    person: Node | None = at_limit if isinstance(at_limit, Node) else None
     while True:
         try:
             fare.reserve(scopes, whole=not streamed or at_limit is not None)
@@ -347,7 +347,7 @@ def afford(
                 raise
         else:
             return fare
-    cheaper: Any = model_from(at_limit)
+    cheaper = model_from(node.at_limit)
     fare = Fare(cheaper, price_of(cheaper), prompt)
     fare.reserve(scopes, whole=not streamed)
     return fare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,9 +107,9 @@ def kept_profile(base_url: str) -> Profile | None:
     return _probed.get(base_url)
 
 
-def keep_profile(base_url: str, models: Iterable[Any]) -> Profile:
+def keep_profile(base_url: str, models: Iterable[Mapping[str, Any]]) -> Profile:
     """Find out by its list of models who a server is, and keep it."""
-    owners = {str(getattr(model, "owned_by", "")) for model in models}
+    owners = {str(model.get("owned_by")) for model in models}
     known = {OWNERS[owner] for owner in owners if owner in OWNERS}
     profile = PROFILES[known.pop() if len(known) == 1 else "unknown"]
     return _probed.setdefault(base_url, profile)

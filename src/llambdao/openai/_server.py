@@ -70,12 +70,8 @@ class OpenAIModel(Model):
         max_tokens: int | None = None,
         **options: Any,
     ) -> None:
-        self.model, self.timeout, self.max_tokens, self.options = (
-            model,
-            timeout,
-            max_tokens,
-            options,
-        )
+        self.model, self.timeout = model, timeout
+        self.max_tokens, self.options = max_tokens, options
         self.retries = Retries(retries) if isinstance(retries, int) else retries
         self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
         self.is_openai = self.base_url == OPENAI
@@ -160,9 +156,9 @@ class OpenAIModel(Model):
     ) -> AsyncIterator[Piece]:
         """The answer, piece by piece as the server finds it; `CutOff` if it breaks off."""
         kept = await self._ready(messages, tools, says)
+        body = self.body(messages, tools=tools, says=says)
         tries, begun = 0, False
         while True:
-            body = self.body(messages, tools=tools, says=says)
             try:
                 async with aclosing(self._streamed(kept, body)) as pieces:
                     async for piece in pieces:
@@ -185,9 +181,9 @@ class OpenAIModel(Model):
     ) -> Answer:
         """The answer, all at once; within `timeout` seconds of silence."""
         kept = await self._ready(messages, tools, says)
+        body = self.body(messages, tools=tools, says=says, stream=False)
         tries = 0
         while True:
-            body = self.body(messages, tools=tools, says=says, stream=False)
             try:
                 with self._explaining():
                     answer = self._reader().whole(await self._send(kept.client, body))
@@ -201,19 +197,21 @@ class OpenAIModel(Model):
         """Ask the server whether it is there, accepts the key and knows the model; else raise.
 
         For before the first turn: it waits for the server, at most five seconds. A server that
-        does not list its models is taken to know this one. What kind of server it is, is known
-        from then on.
+        does not list its models is taken to know this one, and so is llama.cpp, which answers to
+        any name. What kind of server it is, is known from then on.
         """
         must_be_online(str(self))
         openai = sdk()
         asked = {"api_key": self._key, "base_url": self.base_url, "timeout": PROBE}
-        with self._explaining(), openai.OpenAI(**asked, max_retries=0) as client:
+        with self._explaining(timeout=PROBE), openai.OpenAI(**asked, max_retries=0) as client:
             try:
-                models = client.models.list().data or []
+                models = _listed(client.models.with_raw_response.list())
             except openai.NotFoundError:
                 return
         keep_profile(self.base_url, models)
-        known = [model.id for model in models]
+        known = [str(model.get("id")) for model in models]
+        if self.profile.name == "llamacpp":
+            return
         if known and self.model not in known and f"{self.model}:latest" not in known:
             raise unknown_model(self._place, f"it knows {', '.join(sorted(known)[:10])}")
 
@@ -255,8 +253,8 @@ class OpenAIModel(Model):
         openai = sdk()
         try:
             async with asyncio.timeout(PROBE):
-                listed = await client.models.list()
-                keep_profile(self.base_url, getattr(listed, "data", None) or ())
+                models = _listed(await client.models.with_raw_response.list())
+                keep_profile(self.base_url, models)
         except (openai.AuthenticationError, openai.PermissionDeniedError):
             return  # the request itself will say so
         except (TimeoutError, openai.APITimeoutError, openai.APIStatusError, ValueError):
@@ -308,14 +306,24 @@ class OpenAIModel(Model):
         return Place(str(self), self.model, self.base_url, self.api, self.timeout)
 
     @contextmanager
-    def _explaining(self, heard: list[str] | None = None) -> Iterator[None]:
+    def _explaining(
+        self, heard: list[str] | None = None, timeout: float | None = None
+    ) -> Iterator[None]:
         """The errors of the SDK, and of the network under it, as ours; `heard`: of a stream."""
         try:
             yield
         except ModelError:
             raise
         except Exception as error:
-            ours = explained(self._place, error, None if heard is None else "".join(heard))
+            place = self._place if timeout is None else replace(self._place, timeout=timeout)
+            ours = explained(place, error, None if heard is None else "".join(heard))
             if ours is None:
                 raise
             raise ours from error
+
+
+def _listed(response: Any) -> list[Mapping[str, Any]]:
+    """The models in a list of them; the SDK stumbles over what is none."""
+    given = response.http_response.json()
+    models = given.get("data") if isinstance(given, Mapping) else None
+    return [model for model in models or () if isinstance(model, Mapping)]

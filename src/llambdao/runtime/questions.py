@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import typing
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from llambdao.kernel.errors import LlambdaoError, Misused
-from llambdao.kernel.message import Message
-from llambdao.kernel.waits import Expect
+from llambdao.kernel.errors import BadMessage, LlambdaoError, Misused
+from llambdao.kernel.graph import pointers
+from llambdao.kernel.message import COMMON, Message
+from llambdao.kernel.node import Node
+from llambdao.kernel.waits import BEGUN, Expect
 
-__all__ = ["AlreadyAnswered", "Asked", "NotAsked", "Question", "Questions", "answer_of", "is_asked"]
+__all__ = [
+    "AlreadyAnswered",
+    "Asked",
+    "Names",
+    "NotAsked",
+    "Question",
+    "Questions",
+    "answer_of",
+    "closed",
+    "is_asked",
+    "moment",
+]
+
+KEPT = 1000
+"""How many closed questions are remembered where there is no journal."""
 
 
 class NotAsked(LlambdaoError, LookupError):
@@ -26,7 +46,8 @@ class Question(Struct, frozen=True, eq=False):
     """What a person was asked, and waits for an answer: `runtime.answer(question.id, "yes")`.
 
     `who` is the node that was asked and `asker` the one that asks, or their `Address`; `since` and
-    `until` are aware datetimes, `until` None if there is all the time in the world.
+    `until` are aware datetimes, `until` None if there is all the time in the world. `message` is
+    what was asked, where that is known, `says` the class of message that is to come back.
     """
 
     id: str
@@ -36,6 +57,7 @@ class Question(Struct, frozen=True, eq=False):
     since: datetime
     until: datetime | None = None
     message: Any = None
+    says: Any = None
 
     def __str__(self) -> str:
         return f"{self.who}: {self.content}"
@@ -51,15 +73,25 @@ class Asked(Expect):
     message: Any
     until: int | None = None
     since: int = 0
+    says: Any = None
+    is_answered: bool = False
 
     def __str__(self) -> str:
         return f"the answer of {self.who} to {self.message.content!r:.60}"
 
     def begin(self, scheduler: Any, act: Any) -> Any:
         self.since = scheduler.now()
+        if self.message.to != self.who:  # it was passed on, perhaps to several
+            self.key = f"{self.key}:{self.who}"
+        while (scheduler.expected or {}).get(self.key):
+            self.key += "'"
         if scheduler.home is not None:
             scheduler.home.asks(self)
         return super().begin(scheduler, act)
+
+    def take(self, scheduler: Any, branch: int, value: Any) -> None:
+        self.is_answered = self.state == BEGUN
+        super().take(scheduler, branch, value)
 
     @property
     def question(self) -> Question:
@@ -73,6 +105,7 @@ class Asked(Expect):
             moment(self.since),
             None if until is None else moment(until),
             message,
+            self.says,
         )
 
 
@@ -83,11 +116,12 @@ def moment(ns: int) -> datetime:
 
 
 class Questions:
-    """The open questions of a runtime without a journal."""
+    """The open questions of a runtime without a journal; `roots` gives the nodes that live in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, roots: Callable[[], Iterable[Any]] = tuple) -> None:
+        self.names = Names(roots)
         self.open: dict[str, tuple[Any, Asked]] = {}
-        self.closed: dict[str, None] = {}  # the last thousand
+        self.closed: dict[str, str] = {}  # the last thousand: by whom, empty if it was withdrawn
 
     def ask(self, conversation: Any, asked: Asked) -> None:
         """Somebody is asked."""
@@ -104,38 +138,151 @@ class Questions:
         found = self.open.get(number)
         if found is None:
             if number in self.closed:
-                raise AlreadyAnswered(f"the question {number} is closed, and takes no more answers")
+                raise closed(number, self.closed[number])
             raise NotAsked(f"there is no question {number!r:.80}; runtime.pending() has those open")
         conversation, asked = found
-        is_asked(asked.question, by)
-        conversation.news(number, answer_of(words))
-        self._close(number)
+        is_asked(asked.question, by, self.names)
+        conversation.news(number, answer_of(words, asked.says))
+        self._close(number, self.names.path(asked.who))
 
     def _sweep(self) -> None:
         for number, (conversation, asked) in [*self.open.items()]:
-            if asked.state != 1 or conversation.is_over:
-                self._close(number)
+            if asked.state != BEGUN or conversation.is_over:
+                self._close(number, "")
 
-    def _close(self, number: str) -> None:
+    def _close(self, number: str, by: str) -> None:
         self.open.pop(number, None)
-        self.closed[number] = None
-        if len(self.closed) > 1000:
+        self.closed[number] = by
+        if len(self.closed) > KEPT:
             del self.closed[next(iter(self.closed))]
 
 
-def is_asked(question: Question, by: Any) -> None:
-    """Refuse an answer by anybody but the one who was asked."""
+def closed(number: str, by: str) -> AlreadyAnswered:
+    """The error that tells how a question was closed."""
+    how = f"was answered by {by}" if by else "was withdrawn: nobody waits for its answer any longer"
+    return AlreadyAnswered(f"the question {number} {how}; it takes no more answers")
+
+
+# -- who answers ---------------------------------------------------------------------------------
+
+
+class Names:
+    """Whom a name means: the path of every node, and the paths of all who are called the same.
+
+    Roots go by their name (their class, if they have none), who is found in them, breadth first,
+    by owner and name: `sales/Ann`. The first path by which a node is found is its path.
+    """
+
+    def __init__(self, roots: Callable[[], Iterable[Any]]) -> None:
+        self.roots = roots
+        self._paths: dict[int, tuple[Any, str]] = {}
+        self._called: dict[str, list[str]] = {}
+
+    def path(self, node: Any) -> str:
+        """The path of a node; its id, if it is found nowhere."""
+        if id(node) not in self._paths:
+            self._look()
+        return self._paths.get(id(node), (node, str(node.id)))[1]
+
+    def called(self, name: str) -> list[str]:
+        """The paths of all who are called so."""
+        return self._called.get(name, [])
+
+    def _look(self) -> None:
+        self._paths, self._called = {}, {}
+        todo: deque[Any] = deque()
+        for root in self.roots():
+            self._note(todo, root, str(root))
+        while todo:
+            owner = todo.popleft()
+            for word, other, _ in pointers(owner):
+                last = getattr(other, "name", "") or word
+                self._note(todo, other, f"{self._paths[id(owner)][1]}/{last}")
+
+    def _note(self, todo: deque[Any], node: Any, path: str) -> None:
+        if id(node) not in self._paths:
+            self._paths[id(node)] = (node, path)
+            self._called.setdefault(str(node), []).append(path)
+            if isinstance(node, Node):
+                todo.append(node)
+
+
+def is_asked(question: Question, by: Any, names: Any) -> None:
+    """Refuse an answer by anybody but the one who was asked.
+
+    `by` is the node, its `Address`, its path, or its name if nobody else has the same. `names` has
+    the `path` of a node, and the paths of all who are `called` so.
+    """
     who = question.who
-    names = {getattr(who, "name", None), getattr(who, "id", None), str(who)} - {None, ""}
-    if by is who or (isinstance(by, str) and by in names):
-        return
-    if by is not None and getattr(by, "id", None) == getattr(who, "id", ""):
-        return
+    if not isinstance(by, str):
+        if not hasattr(by, "id"):
+            raise Misused(f"by= says who answers: a node, its name or its path, not {by!r:.80}")
+        if by is who or by.id == who.id:
+            return
+    else:
+        path = names.path(who)
+        if by in (path, who.id):
+            return
+        if by == str(who):
+            same = [other for other in names.called(by) if other != path]
+            if not same:
+                return
+            if by not in same:
+                all_of_them = " and ".join(sorted([path, *same]))
+                raise NotAsked(
+                    f"{by!r} may be any of {len(same) + 1}: {all_of_them}; say which, by={path!r}"
+                )
     raise NotAsked(f"{who} was asked {question.content!r:.60}, not {by!s:.60}: nobody else answers")
 
 
-def answer_of(words: Any) -> Any:
-    """What a person says as an answer."""
+# -- what is answered ----------------------------------------------------------------------------
+
+
+def answer_of(words: Any, says: Any = None) -> Any:
+    """What a person says as an answer: words or a message, of the class that is wanted, if any.
+
+    Words become a message of that class if they are its fields as JSON or, where it has but one,
+    its value. What does not fit raises `BadMessage`, and the question stays open.
+
+    >>> class Seats(Message, kind="doctest.Seats"):
+    ...     number: int
+    >>> answer_of("3", Seats).number, answer_of('{"number": 4}', Seats).number
+    (3, 4)
+    """
     if not isinstance(words, str | Message):
         raise Misused(f"an answer is words or a message, but got {words!r:.80}")
-    return words
+    if says is None or isinstance(words, says):
+        return words
+    if type(words) not in (str, Message):
+        raise BadMessage(f"the answer is to be a {says.kind}, but got a {type(words).kind}")
+    return _read(str(getattr(words, "content", words)), says)
+
+
+def _read(text: str, says: Any) -> Message:
+    """A message of this class, out of what somebody has typed."""
+    own = {name: typing.get_type_hints(says)[name] for name in says.__struct_fields__[COMMON:]}
+    try:
+        data = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        data = text
+    if not isinstance(data, dict):
+        if len(own) != 1:
+            fields = ", ".join(f"{name!r}: ..." for name in own)
+            raise BadMessage(f"the answer is to be a {says.kind}, {{{fields}}}, not {text!r:.80}")
+        [(name, kind)] = own.items()
+        data = {name: _value(text, kind, says)}
+    said: Message = says.parse({"content": text, **data})
+    return said
+
+
+YES_OR_NO = {"yes": True, "y": True, "no": False, "n": False}
+
+
+def _value(text: str, kind: Any, says: Any) -> Any:
+    word = text.strip()
+    if kind is bool and word.lower() in YES_OR_NO:
+        return YES_OR_NO[word.lower()]
+    try:
+        return msgspec.to_builtins(msgspec.convert(word, kind, strict=False))
+    except msgspec.ValidationError as error:
+        raise BadMessage(f"the answer is to be a {says.kind}: {error}, not {text!r:.80}") from error

@@ -36,6 +36,7 @@ class RunQueue:
         self.choose: Callable[[int], int] | None = None  # who is next; None: the first
         self.is_running = False  # is a handler having its turn?
         self.rounds = 0
+        self.batch = BATCH
         self.is_due: Callable[[], bool] = bool  # is it time for somebody to be woken?
         self.after_round: Callable[[], None] | None = None  # a journal writes down what happened
         self._settling: list[asyncio.Future[None]] = []
@@ -147,7 +148,7 @@ class RunQueue:
         self.rounds += 1
         ready, choose = self.ready, self.choose
         try:
-            for _ in range(min(len(ready), BATCH)):
+            for _ in range(min(len(ready), self.batch)):
                 if choose is not None and len(ready) > 1:
                     ready.rotate(-choose(len(ready)))
                 ready.popleft().advance()

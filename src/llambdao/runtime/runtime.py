@@ -126,7 +126,7 @@ class Runtime:
         self.clock, self.limits, self.budget, self.answer_with = clock, limits, budget, answer
         self.watchdog, self.top = watchdog, top
         self.journal: Any = None if journal is None else journal_at(journal)
-        self.questions = Questions()
+        self.questions = Questions(lambda: self.nodes)
         self.residents = Residents(self._joined)
         self.dead_letters = DeadLetters()
         self._mailbox = mailbox or Mailbox()

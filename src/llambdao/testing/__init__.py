@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llambdao.testing._check_node import check_node
@@ -14,12 +15,18 @@ from llambdao.testing._transcript import Transcript, capture
 from llambdao.testing._world import Replay, World
 
 if TYPE_CHECKING:
+    from llambdao.testing._crashes import Crashes, crash_points
     from llambdao.testing._ledger import check_ledger, ledger_cases
+    from llambdao.testing._life import Killed, Life
+    from llambdao.testing._replays import replay_always
 
 __all__ = [
+    "Crashes",
     "Fault",
     "Faults",
     "Interleaving",
+    "Killed",
+    "Life",
     "Replay",
     "Report",
     "SimulatedFault",
@@ -30,15 +37,27 @@ __all__ = [
     "capture",
     "check_ledger",
     "check_node",
+    "crash_points",
     "explore",
     "ledger_cases",
+    "replay_always",
     "simulate",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("check_ledger", "ledger_cases"):  # they need the journal, and few need them
-        from llambdao.testing import _ledger
+LATER = {
+    "Crashes": "_crashes",
+    "Killed": "_life",
+    "Life": "_life",
+    "check_ledger": "_ledger",
+    "crash_points": "_crashes",
+    "ledger_cases": "_ledger",
+    "replay_always": "_replays",
+}
+"""What needs the journal, which few tests do, and where it is."""
 
-        return getattr(_ledger, name)
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(import_module(f"llambdao.testing.{LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

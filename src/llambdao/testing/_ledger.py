@@ -12,7 +12,8 @@ __all__ = ["check_ledger", "ledger_cases"]
 
 _numbers = count(1)
 
-assert _ledger_cases, _ledger_faults  # they have entered their cases
+ENTERED = (_ledger_cases, _ledger_faults)
+"""The modules whose functions are cases; importing them entered those in `CASES`."""
 
 
 def check_ledger(make: Make | str, *names: str) -> None:

@@ -514,7 +514,7 @@ def what_is_known_of_the_journal_comes_back(place: Place) -> None:
 
 # -- history -------------------------------------------------------------------------------------
 
-SAID = (
+SAID: Any = (
     ("usual", [{"n": 1, "to": "a", "intent": "request", "content": "q"},
                {"n": 2, "from": "a", "intent": "inform", "content": "r", "re": 1, "out": True}]),
     ("none", []),
