@@ -284,6 +284,41 @@ def test_a_model_that_knows_nothing_of_tools_serves_as_long_as_none_are_asked_fo
             pieces_of(Own(), [], **asked)
 
 
+def test_who_brings_a_complete_of_his_own_is_asked_by_it_for_words():
+    """And by the stream for all else."""
+
+    class Both:
+        async def complete(self, messages):
+            return "Whole."
+
+        async def stream(self, messages, *, tools=()):
+            yield "In pieces."
+
+    assert asyncio.run(answered(Both(), [])) == Answer("Whole.")
+    assert asyncio.run(answered(Both(), [], tools=[ADD])) == Answer("In pieces.")
+    with pytest.raises(CannotDo, match="typed replies"):
+        asyncio.run(answered(Both(), [], says={"name": "V"}))
+
+
+def test_a_stream_of_anything_else_is_an_error_and_closed():
+    """What came stands in it."""
+    closed = []
+
+    class Odd(Model):
+        async def stream(self, messages):
+            try:
+                yield 42
+            finally:
+                closed.append(True)
+
+    async def ask_it():
+        with pytest.raises(TypeError, match=r"yields str, ToolCall and Usage, .* 42"):
+            await Odd().answer([])
+        assert closed == [True]
+
+    asyncio.run(ask_it())
+
+
 def test_a_model_may_take_whatever_it_is_asked():
     """By name, or all of it at once."""
 

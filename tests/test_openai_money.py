@@ -1,6 +1,7 @@
 """What requests to models cost: reserved before, settled after; and what is at the limit."""
 
 import asyncio
+import sys
 from decimal import Decimal
 
 import pytest
@@ -120,6 +121,13 @@ def test_prices_are_looked_up_by_address_and_model():
         ("https://gateway.example/v1", "gpt-5-mini"),
     ):
         assert price_of(OpenAIModel(model, url, "key")) is None
+
+
+def test_without_the_list_no_price_is_known(monkeypatch):
+    """Of servers of others; those of one's own are free all the same."""
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    assert price_of(OpenAIModel("gpt-5-mini", "https://api.openai.com/v1", "key")) is None
+    assert price_of(OpenAIModel("llama3", "http://localhost:11434/v1")) == FREE
 
 
 def test_a_model_may_name_its_price():

@@ -71,6 +71,21 @@ def talk(model):
     ]
 
 
+class Learning(ScriptedModel):
+    """Knows only after its first answer how it wants a conversation written."""
+
+    @property
+    def form(self):
+        """In turns at first, then as it was."""
+        return {"alternate": not self.requests}
+
+
+def test_what_is_learned_of_a_server_meanwhile_changes_no_request(path):
+    """A conversation is written the same way from the first request on, then and later."""
+    recorded = talk(ReplayModel(path, Learning("1", "2", "3")))
+    assert talk(ReplayModel(path)) == recorded
+
+
 def test_calls_and_costs_are_on_the_tape_too(path):
     """Each where it came."""
     call, usage = ToolCall("c1", "add", '{"a": 1'), Usage("m", 10, 5, 4)

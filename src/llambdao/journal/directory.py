@@ -23,7 +23,7 @@ class Listed(Struct, omit_defaults=True):
 
     name: str = ""
     role: str = ""
-    intents: list[str] = []
+    intents: list[str] | None = None  # None: whatever it is
 
 
 def listed(nodes: Iterable[tuple[str, Any]], known: Mapping[str, str]) -> dict[str, str]:
@@ -35,7 +35,11 @@ def listed(nodes: Iterable[tuple[str, Any]], known: Mapping[str, str]) -> dict[s
     """
     rows = {
         MARK + address: msgspec.json.encode(
-            Listed(node.name or "", node.role, [*node.intents])
+            Listed(
+                node.name or "",
+                node.role,
+                [*node.intents] if type(node).__receive__ is None else None,
+            )
         ).decode()
         for address, node in nodes
         if isinstance(node, Node)
@@ -45,7 +49,7 @@ def listed(nodes: Iterable[tuple[str, Any]], known: Mapping[str, str]) -> dict[s
 
 
 class Directory:
-    """Whom another process can tell and ask: the nodes of the program that ran this journal last."""
+    """Whom other processes can tell: the nodes of the program that ran this journal last."""
 
     def __init__(self, meta: Mapping[str, str]) -> None:
         self.nodes = {
@@ -93,7 +97,7 @@ class Directory:
     def understands(self, address: str, intent: str) -> None:
         """Refuse what that node does not understand."""
         one = self.nodes.get(address)
-        if one is not None and intent not in one.intents:
+        if one is not None and one.intents is not None and intent not in one.intents:
             raise UnknownIntent(
                 f"{address} does not understand {intent!r}; it understands"
                 f" {', '.join(one.intents) or 'nothing'}"

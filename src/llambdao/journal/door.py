@@ -114,6 +114,9 @@ class Door:
         return any(body["message"].get("id") == number for body in told)
 
     def _cancel(self, number: str, detail: str) -> None:
+        for conversation in [*self.journal.live.values()]:
+            if conversation._opening.id == number:
+                conversation.end(Reason.CANCELLED, detail)
         for found in self.journal.ledger.find(number):
             if found.ending is None:
                 stuck.cancel(self.journal, found, detail)

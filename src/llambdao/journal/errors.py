@@ -7,6 +7,7 @@ LlambdaoError
  +- OutsideTurn           a node's field was changed, but not by its own handler
  +- NotAsked              whoever answers is not the one who was asked, or nobody asked
  |   +- AlreadyAnswered   ... or somebody was before him
+ +- NoSuchMessage         the journal knows no message, conversation or letter of this id
  +- PeerError             an error of a class that cannot come back as itself
  +- InDoubt               was it done before the process died? Nobody knows
  +- Differs               replayed, a handler says something else than it did
@@ -32,6 +33,7 @@ __all__ = [
     "InDoubt",
     "JournalError",
     "MissingNode",
+    "NoSuchMessage",
     "NotAsked",
     "OtherJournal",
     "OutsideTurn",
@@ -50,6 +52,10 @@ class DuplicateName(LlambdaoError, ValueError):
 
 class MissingNode(LlambdaoError, LookupError):
     """The journal knows a node that the program no longer has; it names what still waits there."""
+
+
+class NoSuchMessage(LlambdaoError, LookupError):
+    """The journal knows no message, conversation or dead letter of this id."""
 
 
 class OutsideTurn(LlambdaoError):

@@ -193,27 +193,18 @@ class Replies(list[Message]):
         until = None if timeout is None else time.monotonic() + timeout
         yield from [*self]
         while self.open:
-            self._still(until)
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"the conversation {self.id} goes on, but time is up")
             time.sleep(LOOK)
             yield from self.update()
 
-    async def afollow(self, timeout: float | None = None) -> AsyncIterator[Message]:
-        """As `follow`, on an event loop."""
-        until = None if timeout is None else time.monotonic() + timeout
+    async def __aiter__(self) -> AsyncIterator[Message]:
         for reply in [*self]:
             yield reply
         while self.open:
-            self._still(until)
             await asyncio.sleep(LOOK)
             for reply in self.update():
                 yield reply
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        return self.afollow()
-
-    def _still(self, until: float | None) -> None:
-        if until is not None and time.monotonic() >= until:
-            raise TimeoutError(f"the conversation {self.id} goes on, but time is up")
 
 
 class Hearing:
@@ -240,7 +231,10 @@ class Hearing:
         answered = entry.get("re")
         if isinstance(answered, int):
             known = self.ids.get(answered)
-            entry = {**entry, "re": id_of(line.at, opening.salt, answered) if known is None else known}
+            entry = {
+                **entry,
+                "re": id_of(line.at, opening.salt, answered) if known is None else known,
+            }
         return Said(
             message_of({**entry, "id": number}, line.at, self.journal),
             moment(line.at),

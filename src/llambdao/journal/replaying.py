@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -19,11 +20,20 @@ from llambdao.kernel.events import Limits
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
 
-__all__ = ["Replaying", "go_live", "replay"]
+__all__ = ["Replaying", "begin_again", "go_live", "replay"]
 
 
 def replay(journal: Journal, found: Found) -> Recorded:
     """Take all its steps again."""
+    replaying = begin_again(journal, found)
+    with replaying:
+        for step in journal.ledger.steps(found.opening.key):
+            replaying.take(step)
+    return replaying.conversation
+
+
+def begin_again(journal: Journal, found: Found) -> Replaying:
+    """A conversation that has taken none of its steps yet."""
     opening, runtime = found.opening, journal.runtime
     address = journal.renamed.get(opening.node, opening.node)
     node = journal.addresses.node(address)
@@ -47,14 +57,8 @@ def replay(journal: Journal, found: Found) -> Recorded:
         sleep=runtime.clock.sleep,
     )
     c._scheduler = scheduler
-    journal.replaying = Replaying(journal, c)
-    try:
-        scheduler.open(node, message, hearer)
-        for step in journal.ledger.steps(opening.key):
-            journal.replaying.take(step)
-    finally:
-        journal.replaying.back()
-    return c
+    scheduler.open(node, message, hearer)
+    return Replaying(journal, c)
 
 
 def go_live(journal: Journal, c: Recorded, found: Found) -> None:
@@ -92,6 +96,22 @@ class Replaying:
         self.journal, self.conversation = journal, conversation
         self._saw: dict[str, str] = {}
         self._backs: dict[int, Callable[[], None]] = {}
+        self._lines = 0  # pieces of history that the steps so far have left
+
+    def __enter__(self) -> Self:
+        self.journal.replaying = self
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None:
+            self.close()
+        self.journal.replaying = None
+        self.back()
+
+    def close(self) -> None:
+        """It is of no use: its handlers end here, where nobody else sees what they change."""
+        with suppress(Exception):
+            self.conversation._shut()
 
     def touched(self, node: Any) -> None:
         """A node has its first turn in a step: it is put into the state it was in."""
@@ -107,8 +127,8 @@ class Replaying:
         for back in self._backs.values():
             back()
 
-    def take(self, step: Step) -> None:
-        """Take a step again, and compare what is said."""
+    def take(self, step: Step, *, ends: bool = False) -> None:
+        """Take a step again, and compare what is said; does it end the conversation?"""
         c = self.conversation
         self._saw = step.saw
         c._read = msgspec.json.decode(step.notes) if step.notes else []
@@ -119,8 +139,9 @@ class Replaying:
         _, _, entries, _, prints = c.step_is_over()
         calls = calls_of(self.journal.codec, begun)
         prints = prints_with(prints, calls)
-        if status == "over" or prints != step.prints:
+        if (status == "over") != ends or prints != step.prints:
             raise Differs(self._difference(step, status, entries, calls))
+        self._lines += _has_said(step)
         for number, (asked, _, _) in [*c._asked.items()]:
             if asked.state == 1:
                 c._asked[number] = (asked, False, None)
@@ -131,8 +152,8 @@ class Replaying:
     def _difference(self, step: Step, status: str, entries: list[Any], calls: list[Any]) -> str:
         """What was said then, and what is said now."""
         c = self.conversation
-        lines = self.journal.ledger.lines(c._opening.key)
-        then = [one for line in lines if line.at == step.at for one in line.said]
+        lines = self.journal.ledger.lines(c._opening.key)[self._lines :]
+        then = lines[0].said if lines and _has_said(step) else []
         what = f"in step {step.number} of {c._opening.id}"
         text = [f"{c._opening.node} does something else now than it did {what}:"]
         for place in range(max(len(then), len(entries))):
@@ -143,6 +164,11 @@ class Replaying:
         if status == "over":
             text.append(f"+ it ends{f': {c.error!r}' if c.error else ''}")
         return "\n".join(text)
+
+
+def _has_said(step: Step) -> bool:
+    """Was anything said in it?"""
+    return not step.prints.startswith("/") and bool(step.prints)
 
 
 def _shown(entry: dict[str, Any]) -> str:

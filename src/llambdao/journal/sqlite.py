@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -101,16 +102,26 @@ class SqliteLedger(SqlLedger):
         run(f"pragma synchronous = {synchronous}")
         run("pragma wal_autocheckpoint = 4096")
         if self._version() is None:
-            if run("pragma journal_mode").fetchone()[0] != "wal":
-                run("pragma journal_mode = wal")
             with self._writing():
                 if self._version() is None:
                     self._create()
-        elif run("pragma journal_mode").fetchone()[0] != "wal":
-            with suppress(sqlite3.OperationalError):  # somebody reads it: another time
-                run("pragma journal_mode = wal")
+        self._write_ahead()
         if (self._version() or 0) < VERSION:
             self._migrate()
+
+    def _write_ahead(self) -> None:
+        """Readers and the writer are not to wait for each other, wherever the file can do that."""
+        run, until = self.connection.execute, time.monotonic() + self.timeout
+        while run("pragma journal_mode").fetchone()[0] != "wal":
+            try:
+                [mode] = run("pragma journal_mode = wal").fetchone()
+            except sqlite3.OperationalError:  # somebody else opens it at this moment
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                if mode != "wal":
+                    return  # no memory can be shared there: they wait for each other
 
     def _version(self) -> int | None:
         """The version of its tables; None if there are none yet."""

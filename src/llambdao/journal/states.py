@@ -127,11 +127,42 @@ class States:
             known.hash = self._write(known.slots)
         return known.hash
 
+    def look(self, node: Any) -> str:
+        """The hash of the state it is in, as `take` would give it; nothing is written."""
+        known = self.known(node)
+        slots = {}
+        for name, value in self._values(node):
+            slot = self._slot(known, name, value, {}, None, _forget)
+            first = known.first.get(name)
+            if slot is not None and (first is None or slot != first[1]):
+                slots[name] = slot
+        return hash_of(encoded(slots)) if slots else ""
+
+    def shown(self, node: Any, key: str | None = None) -> dict[str, str]:
+        """What differs in a node from what the program constructed: now, or in a state."""
+        known = self.known(node)
+        kept: dict[str, bytes] = {}
+        if key is None:
+            slots = {n: self._slot(known, n, v, {}, None, kept.__setitem__)
+                     for n, v in self._values(node)}  # fmt: skip
+            firsts = {n: one[1] for n, one in known.first.items()}
+            slots = {n: slot for n, slot in slots.items() if slot and slot != firsts.get(n)}
+        else:
+            slots = self._slots(key) if key else {}
+
+        def plain(slot: Slot) -> Any:
+            if "[" in slot:
+                return [plain(one) for one in slot["["]]
+            if "#" in slot:
+                return msgspec.json.decode(kept.get(slot["#"]) or self._data(slot["#"]))
+            return slot["v"]
+
+        return {name: msgspec.json.encode(plain(slot)).decode() for name, slot in slots.items()}
+
     def _write(self, slots: dict[str, Slot]) -> str:
         if not slots:
             return ""
-        data = msgspec.json.encode({name: slots[name] for name in sorted(slots)})
-        return self._put(data)
+        return self._put(encoded(slots))
 
     def _put(self, data: bytes) -> str:
         key = hash_of(data)
@@ -300,6 +331,11 @@ class States:
             if was is None or slot != was[1]:
                 return name
         return None
+
+
+def encoded(slots: dict[str, Slot]) -> bytes:
+    """A state as JSON."""
+    return msgspec.json.encode({name: slots[name] for name in sorted(slots)})
 
 
 def _forget(key: str, data: bytes) -> None:

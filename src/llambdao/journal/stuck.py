@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llambdao.journal.errors import Differs
+from llambdao.journal.errors import Differs, NoSuchMessage
 from llambdao.journal.handles import message_of
 from llambdao.journal.ledger import Answer, Ending, Found, Knock, Stand
 from llambdao.kernel.activation import OUTSIDE
@@ -52,10 +52,10 @@ def restart(journal: Journal, number: str) -> Any:
 
 def cancel(journal: Journal, found: Found, detail: str) -> None:
     """End it, whether it could go on or not."""
-    if found.stand.status not in STUCK:
-        if (conversation := journal.rouse(found.opening.key)) is not None:
-            conversation.end(Reason.CANCELLED, detail)
-            return
+    is_stuck = found.stand.status in STUCK
+    if not is_stuck and (conversation := journal.rouse(found.opening.key)) is not None:
+        conversation.end(Reason.CANCELLED, detail)
+        return
     batch = journal.batch
     batch.endings.append(_ending(journal, found, detail))
     batch.answers += [answer for _, answer in _withdrawn(journal, found)]
@@ -66,7 +66,7 @@ def again(journal: Journal, seq: int) -> Any:
     """Send a dead letter again, as a new message to the same node."""
     letters = journal.ledger.letters(after=seq - 1, most=1)
     if not letters or letters[0].seq != seq:
-        raise Misused(f"there is no dead letter {seq}; llambdao dead lists them")
+        raise NoSuchMessage(f"there is no dead letter {seq}; llambdao dead lists them")
     [letter] = letters
     data = msgspec.json.decode(letter.message)
     kind = letter.reason.removesuffix(" refused")
@@ -87,9 +87,11 @@ def again(journal: Journal, seq: int) -> Any:
 
 
 def _stuck(journal: Journal, number: str) -> Found:
-    found = [one for one in journal.ledger.find(number) if one.ending is None]
+    found: list[Found] = [one for one in journal.ledger.find(number) if one.ending is None]
     if not found:
-        raise Misused(f"there is no open conversation {number!r:.80}; llambdao stuck lists them")
+        raise NoSuchMessage(
+            f"there is no open conversation {number!r:.80}; llambdao stuck lists the stuck ones"
+        )
     if found[-1].stand.status not in STUCK:
         raise Misused(f"{number} is not stuck, it {found[-1].stand.status}")
     return found[-1]

@@ -35,8 +35,8 @@ class Writing:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def step(self, c: Recorded, inputs: Any, status: str, begun: list[Any]) -> None:
-        """Put the step into the batch."""
+    def step(self, c: Recorded, inputs: Any, status: str, begun: list[Any]) -> Step:
+        """Put the step into the batch; one that ends its conversation leaves nothing but that."""
         batch, opening, key = self.journal.batch, c._opening, c._opening.key
         saw, notes, entries, _, prints = c.step_is_over()
         if c._is_new and not c._is_opened:
@@ -49,18 +49,14 @@ class Writing:
             batch.lines.append(Line(key, c._at, entries))
         self.questions(c, is_over=status == "over")
         c.errands_are_done(batch)
-        if status == "over":
-            self.ending(c)
-            return
-        calls = [
-            [number, name_of(wait), digest_of(self.journal.codec, wait)] for number, wait in begun
-        ]
-        if calls:
-            prints = f"{prints}/{hash_of(msgspec.json.encode(calls))}"
+        calls = calls_of(self.journal.codec, begun) if begun else []
         step = Step(
             key, c._number, c._at, msgspec.json.encode(inputs), saw,
-            msgspec.json.encode(notes) if notes else b"", prints,
+            msgspec.json.encode(notes) if notes else b"", prints_with(prints, calls),
         )  # fmt: skip
+        if status == "over":
+            self.ending(c)
+            return step
         c._number += 1
         batch.steps.append(step)
         due = c._scheduler.next_due
@@ -72,6 +68,7 @@ class Writing:
         for (number, name, digest), (_, wait) in zip(calls, begun, strict=True):
             batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))
         batch.settled += [(key, one[1]) for one in inputs if one[0] in ("done", "broke")]
+        return step
 
     def ending(self, c: Recorded) -> None:
         scheduler = c._scheduler

@@ -109,8 +109,13 @@ async def collect(stream: AsyncIterator[Piece]) -> Answer:
                 text.append(piece)
             elif isinstance(piece, ToolCall):
                 calls.append(piece)
-            else:
+            elif isinstance(piece, Usage):
                 usage = piece if usage is None else usage + piece
+            else:
+                raise TypeError(
+                    "a model's stream yields str, ToolCall and Usage, but this one yielded"
+                    f" {piece!r:.80}"
+                )
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

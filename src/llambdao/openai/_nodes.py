@@ -82,13 +82,13 @@ class _ModelNode(Node):
         names = " or a ".join(kind.__name__ for kind in wanted)
         raise Misused(f"{info.field_name}= takes a {names}, but got {given!r:.80}")
 
-    def _form(self) -> dict[str, Any]:
-        """How its model wants a conversation written."""
-        return {**getattr(self.model, "form", {})}
+    def _form(self, model: Any = None) -> dict[str, Any]:
+        """How its model, or the one that goes on for that, wants a conversation written."""
+        return {**getattr(self.model if model is None else model, "form", {})}
 
     def _paid(
         self,
-        prepared: Prepared,
+        write: Callable[[Any], Prepared],
         function: Any,
         args: tuple[Any, ...],
         *,
@@ -96,10 +96,13 @@ class _ModelNode(Node):
         says: Any = None,
         live: bool = False,
     ) -> Generator[Any, Any, tuple[Answer, Asked]]:
-        """One request, which is paid for, and which a journal remembers."""
+        """One request, which is paid for, and which a journal remembers, known by its `args`."""
+        prepared = write(self.model)
         fare = yield from afford(self, prepared, tools=tools, says=says, streamed=live)
+        if fare.model is not self.model:
+            prepared = write(fare.model)
         with fare:
-            answer: Answer = yield Request(function=partial(function, fare), args=args)
+            answer: Answer = yield Request(function=partial(function, fare, prepared), args=args)
             fare.answered(answer)
         asked = Asked.of(
             fare.model, prepared, answer, tools=tools, says=says, streamed=live, usd=fare.usd
@@ -308,7 +311,7 @@ class OpenAINode(_ModelNode):
         tools = [function.tool for function in functions.values()]
         return (
             yield from self._paid(
-                self._prepared(messages, extra, earlier),
+                lambda model: self._prepared(messages, extra, earlier, model),
                 self._stream_answer if live else self._whole_answer,
                 (messages, extra, earlier, tools),
                 tools=tools,
@@ -317,27 +320,14 @@ class OpenAINode(_ModelNode):
             )
         )
 
-    async def _whole_answer(
-        self,
-        fare: Fare,
-        messages: list[Message],
-        extra: int,
-        earlier: int | str,
-        tools: list[Tool],
-    ) -> Answer:
+    async def _whole_answer(self, fare: Fare, prepared: Prepared, *args: Any) -> Answer:
         says = None if self.says is None else wanted(self.says)
-        return await self._whole(fare, self._prepared(messages, extra, earlier), tools, says)
+        return await self._whole(fare, prepared, args[-1], says)
 
     async def _stream_answer(
-        self,
-        fare: Fare,
-        messages: list[Message],
-        extra: int,
-        earlier: int | str,
-        tools: list[Tool],
+        self, fare: Fare, prepared: Prepared, *args: Any
     ) -> AsyncGenerator[Delta | Answer, None]:
-        prepared = self._prepared(messages, extra, earlier)
-        async with aclosing(self._spoken(fare, prepared, tools)) as parts:
+        async with aclosing(self._spoken(fare, prepared, args[-1])) as parts:
             async for part in parts:
                 yield part
 

@@ -116,7 +116,7 @@ def moment(ns: int) -> datetime:
 
 
 class Questions:
-    """The open questions of a runtime without a journal; `roots` gives the nodes that live in it."""
+    """The open questions of a runtime without a journal; `roots` gives the nodes in it."""
 
     def __init__(self, roots: Callable[[], Iterable[Any]] = tuple) -> None:
         self.names = Names(roots)
@@ -245,16 +245,16 @@ def answer_of(words: Any, says: Any = None) -> Any:
     its value. What does not fit raises `BadMessage`, and the question stays open.
 
     >>> class Seats(Message, kind="doctest.Seats"):
-    ...     number: int
-    >>> answer_of("3", Seats).number, answer_of('{"number": 4}', Seats).number
+    ...     seats: int
+    >>> answer_of("3", Seats).seats, answer_of('{"seats": 4}', Seats).seats
     (3, 4)
     """
     if not isinstance(words, str | Message):
         raise Misused(f"an answer is words or a message, but got {words!r:.80}")
     if says is None or isinstance(words, says):
         return words
-    if type(words) not in (str, Message):
-        raise BadMessage(f"the answer is to be a {says.kind}, but got a {type(words).kind}")
+    if isinstance(words, Message) and type(words) is not Message:
+        raise BadMessage(f"the answer is to be a {says.kind}, but got a {words.kind}")
     return _read(str(getattr(words, "content", words)), says)
 
 
