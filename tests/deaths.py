@@ -3,6 +3,9 @@
 import asyncio
 
 from llambdao import Message
+from llambdao.journal.memory import MemoryLedger, Store
+from llambdao.testing import Killed, Life
+from llambdao.testing._life import Mortal, Outside, live
 
 
 class Case:
@@ -48,3 +51,49 @@ class Case:
                 for number in range(len(messages))
             }
             return said, self.state(nodes), sorted(set(life.effects))
+
+
+class Town:
+    """A store, the time and the world outside: what outlives the programs that live in it."""
+
+    def __init__(self, ledger=None):
+        self.store = Store()
+        self.outside = Outside()
+        self.open = ledger or (lambda: MemoryLedger(self.store))
+        self.ledger = None
+
+    def live(self, program, at=0, when="before"):
+        """What a program comes to; None if it was killed."""
+        self.ledger = Mortal(self.open(), at, when)
+        try:
+            return live(program, Life(self.ledger, self.outside))
+        except Killed:
+            return None
+
+    def told(self, node, message="go", *, intent="request", answer=None, at=0, when="before", **options):
+        """A node is told something (the same in each life): what it said, and what it failed with."""
+
+        async def program(life):
+            node.life = life
+            async with life.runtime(node, **options) as runtime:
+                await runtime.tell(node, Message(message, intent=intent, id="m"))
+                await life.settle(runtime, answer)
+                return await outcome(runtime)
+
+        return self.live(program, at, when)
+
+    def found(self, id_="m"):
+        """The conversation of a message, as it is stored."""
+        (found,) = MemoryLedger(self.store).find(id_)
+        return found
+
+
+async def outcome(runtime, id_="m"):
+    """What a conversation has said to the outside, and how it stands."""
+    said = [one.content for one in await runtime.replies(id_)]
+    (found,) = runtime.journal.ledger.find(id_)
+    ending = found.ending
+    if ending is None:
+        return said, found.stand.status
+    error = ending.error and f"{ending.error['kind']}: {ending.error['text']}"
+    return said, error or ending.reason

@@ -289,3 +289,22 @@ def test_a_memory_may_keep_the_minutes(path):
         "Rumi: The cat is called Momo.",
         "somebody: The cat sleeps.",
     ]
+
+
+class Box(Node):
+    """A tool."""
+
+    def query(self, message):
+        """What is in the box."""
+        return "a cat"
+
+
+def test_rounds_of_tools_do_not_narrow_the_window():
+    """What was remembered when the question came is shown to the end."""
+    calls = [ToolCall(f"c{n}", "box_query", f'{{"content": "{n}"}}') for n in range(4)]
+    model = ScriptedModel("One.", *calls, "Done.")
+    ann = OpenAINode(name="Ann", model=model, window=3, tools=[Box(name="box")])
+    ask(ann, "First?")
+    ask(ann, "Second?")
+    for request in model.requests[1:]:
+        assert [item["content"] for item in request[1:4]] == ["First?", "One.", "Second?"]

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,36 @@ def test_a_function_may_call_tools(given):
     answer = asyncio.run(FunctionModel(lambda messages: given).answer([], tools=[ADD]))
     assert answer.calls == (CALL,)
     assert answer.usage in (None, COST)
+
+
+def test_a_function_may_give_any_iterator_and_a_generator_is_closed():
+    """Who stops listening stops it."""
+    closed = []
+
+    class Once:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if closed:
+                raise StopAsyncIteration
+            closed.append("iterator")
+            return "Hm."
+
+    async def endless(messages):
+        try:
+            while True:
+                yield "on "
+        finally:
+            closed.append("generator")
+
+    async def listen():
+        async with aclosing(FunctionModel(endless).stream([])) as words:
+            assert await anext(words) == "on "
+        assert closed == ["iterator", "generator"]
+
+    assert asyncio.run(FunctionModel(lambda messages: Once()).complete([])) == "Hm."
+    asyncio.run(listen())
 
 
 def test_a_function_is_told_what_it_may_do_if_it_wants_to_know():

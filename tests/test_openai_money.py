@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from decimal import Decimal
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -255,6 +256,17 @@ def test_at_the_limit_a_cheaper_model_goes_on():
     assert (said.content, said.metadata["model"]) == ("Cheap.", "scripted")
     assert node.model.requests == 0
     assert ask(OpenAINode(model=Talker(10), at_limit="echo"), "Hi", budget=Budget(usd=1)).content
+
+
+def test_the_cheaper_model_gets_the_conversation_as_it_wants_it():
+    """Not as the dearer one would have it."""
+
+    class Folded(ScriptedModel):
+        form: ClassVar = {"system": "user"}
+
+    cheap = Folded("Cheap.")
+    ask(OpenAINode(name="Ann", model=Talker(10), at_limit=cheap), "Hi", budget=Budget(usd=1))
+    assert [item["role"] for item in cheap.requests[0]] == ["user"]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 import json
 import string
+from functools import cache
 from pathlib import Path
 
 import jinja2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import htmlsafe_json_dumps
@@ -36,6 +37,7 @@ def refuse(why):
     raise jinja2.TemplateError(why)
 
 
+@cache
 def template(name):
     """A template, in the kind of environment that servers use."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
@@ -93,6 +95,7 @@ def test_every_template_here_is_tried():
 
 
 @pytest.mark.parametrize("name", SYSTEM)
+@settings(deadline=None)  # however busy the machine is
 @given(said=conversations, roster=st.booleans())
 def test_a_template_takes_every_conversation(name, said, roster):
     """Whoever spoke how often in whatever order; and the prompt shows every word of the viewer."""
@@ -106,6 +109,7 @@ def test_a_template_takes_every_conversation(name, said, roster):
 
 
 @pytest.mark.parametrize("name", WITH_TOOLS)
+@settings(deadline=None)
 @given(parts=st.lists(tool_calls() | conversations, max_size=5), window=st.integers(1, 24))
 def test_a_template_takes_every_conversation_with_tools(name, parts, window):
     """Calls of several tools at once, nonsense for arguments, results late, out of order, lost."""

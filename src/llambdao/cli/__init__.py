@@ -1,4 +1,4 @@
-"""The command line: `llambdao demo`, `run`, `chat`, `explain`, `eval`, `graph` and `top`."""
+"""The command line: `llambdao demo`, `run`, `chat` and the others that `--help` names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from typing import Any
 
 from llambdao.cli._errors import Unusable, report
+from llambdao.cli._journal import add_journal
 
 __all__ = ["main"]
 
@@ -58,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="llambdao",
         description="Agents, people and networks of both: everything is a node.",
-        epilog="FILE is a Python file with a node in it: `network = GroupChatNode(...)`.",
+        epilog="For a journal: inbox, log, trace, replay, fork, resume, stuck, dead, compact,"
+        " audit; llambdao COMMAND --help says more. FILE is a Python file with a node in it:"
+        " `network = GroupChatNode(...)`.",
     )
     main.add_argument("--version", action=Version, nargs=0, help="say the version and end")
     commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -107,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _traceback(top)
     top.set_defaults(act=_look)
+    add_journal(commands)
     return main
 
 

@@ -11,7 +11,7 @@ from llambdao.cli._errors import Unusable
 from llambdao.kernel.graph import reachable
 from llambdao.kernel.node import Node
 
-__all__ = ["find", "load", "names_in", "voice"]
+__all__ = ["find", "load", "names_in", "roots", "voice"]
 
 NAMES = ("network", "node", "table", "room")
 """What the node in a file may be called; the first of these that is there is taken."""
@@ -42,6 +42,16 @@ def find(names: dict[str, Any], file: str) -> Node:
         raise Unusable(_nothing(names, file))
     several = ", ".join(name for name, node in nodes.items() if node in whole or not whole)
     raise Unusable(f"{file} has several nodes: {several}; which one? Call it `network`")
+
+
+def roots(names: dict[str, Any], file: str) -> list[Node]:
+    """All nodes among the variables of a file that are not parts of others."""
+    nodes = {id(node): node for node in names.values() if isinstance(node, Node)}
+    parts = {id(p) for node in nodes.values() for p in reachable(node, edges=False)[1:]}
+    whole = [node for number, node in nodes.items() if number not in parts]
+    if not nodes:
+        raise Unusable(_nothing(names, file))
+    return whole or [find(names, file)]
 
 
 def _nothing(names: dict[str, Any], file: str) -> str:

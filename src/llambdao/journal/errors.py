@@ -8,6 +8,7 @@ LlambdaoError
  +- NotAsked              whoever answers is not the one who was asked, or nobody asked
  |   +- AlreadyAnswered   ... or somebody was before him
  +- NoSuchMessage         the journal knows no message, conversation or letter of this id
+ +- NotRecorded           a fork has no result of a call, and may not do it
  +- PeerError             an error of a class that cannot come back as itself
  +- InDoubt               was it done before the process died? Nobody knows
  +- Differs               replayed, a handler says something else than it did
@@ -35,6 +36,7 @@ __all__ = [
     "MissingNode",
     "NoSuchMessage",
     "NotAsked",
+    "NotRecorded",
     "OtherJournal",
     "OutsideTurn",
     "Owned",
@@ -56,6 +58,10 @@ class MissingNode(LlambdaoError, LookupError):
 
 class NoSuchMessage(LlambdaoError, LookupError):
     """The journal knows no message, conversation or dead letter of this id."""
+
+
+class NotRecorded(LlambdaoError):
+    """A fork comes to a call of which no result was recorded, and was not allowed to do it."""
 
 
 class OutsideTurn(LlambdaoError):

@@ -56,7 +56,7 @@ class PostgresLedger(SqlLedger):
     Needs `pip install 'llambdao[postgres]'`. Errors are `JournalError`.
     """
 
-    GUARD = "select body from meta where name = 'epoch' for share"
+    GUARD = "update meta set body = body where name = 'epoch' returning body"
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class PostgresLedger(SqlLedger):
         self.target, self.schema, self.synchronous = url, schema, synchronous
         self.timeout, self.patience = timeout, patience
         self.url = f"{_public(url)} (schema {schema})"
-        self.snapshot: str | None = None  # as has_changed saw it last
+        self.seen: tuple[Any, ...] | None = None  # what has_changed saw last
         self.is_closed = False
         self.connection: Connection[Any] | None = self._connect()
         try:
@@ -325,9 +325,12 @@ class PostgresLedger(SqlLedger):
     # -- the door ------------------------------------------------------------------------------
 
     def has_changed(self) -> bool:
-        [[snapshot]] = self._read("select pg_snapshot_xmax(pg_current_snapshot())::text")
-        before, self.snapshot = self.snapshot, str(snapshot)
-        return before != self.snapshot
+        [seen] = self._read(
+            "select (select xmin::text from meta where name = 'epoch'),"
+            " (select count(*) from door), (select coalesce(sum(seq), 0)::bigint from door)"
+        )
+        before, self.seen = self.seen, tuple(seen)
+        return before != self.seen
 
 
 def _driver() -> Any:

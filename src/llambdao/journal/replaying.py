@@ -41,7 +41,7 @@ def begin_again(journal: Journal, found: Found) -> Replaying:
         raise MissingNode(f"the node {opening.node!r} of this conversation is gone")
     message = journal.codec.decode(opening.message)
     hearer = None if opening.way == "tell" else OUTSIDE
-    c = Recorded(node, message, {}, hearer, _runtime=runtime, _takes=opening.way == "send")
+    c = journal.kind(node, message, {}, hearer, _runtime=runtime, _takes=opening.way == "send")
     c._journal, c._opening, c._is_live, c._is_new, c._closed = journal, opening, False, False, True
     c._at, c._is_mute = opening.at, True
     options = opening.options

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from llambdao.journal.addresses import Addresses
 from llambdao.journal.directory import Directory
@@ -19,19 +21,24 @@ from llambdao.journal.errors import (
     NotAsked,
     Owned,
 )
+from llambdao.journal.forks import forked
 from llambdao.journal.handles import Hearing, Past, Replies, Said
 from llambdao.journal.journal import digest_of_message
 from llambdao.journal.ledger import Line
 from llambdao.journal.letters import Dead, dead_of, refusal
+from llambdao.journal.replays import Replayed, replayed
 from llambdao.journal.stores import open_ledger
 from llambdao.journal.trace import Trace, trace_of
 from llambdao.kernel.errors import Misused
 from llambdao.kernel.message import Address, Message
+from llambdao.kernel.node import Node
 from llambdao.kernel.run import SYSTEM, Clock
 from llambdao.runtime.codec import Codec
 from llambdao.runtime.questions import Question, answer_of, closed, is_asked, moment
 
-__all__ = ["Room"]
+__all__ = ["Fork", "Room"]
+
+T = TypeVar("T")
 
 LOOK = 0.02
 """Every so many seconds who waits looks whether its owner has taken in what was laid there."""
@@ -174,6 +181,43 @@ class Room:
     def audit(self) -> int | None:
         """The `seq` of the first line of history that is not as it was written; None if all are."""
         return self.ledger.verify()  # type: ignore[no-any-return]
+
+    # -- what if -------------------------------------------------------------------------------
+
+    def replay(
+        self,
+        id: str,  # noqa: A002
+        *nodes: Node,
+        renamed: Mapping[str, str] | None = None,
+    ) -> Replayed:
+        """Take all steps of an open conversation again, with the nodes of a program.
+
+        Nothing is done outside, and nothing is written. `difference` says where the program does
+        something else now than it did then; it is empty where it does not.
+        """
+        return replayed(self.ledger, self.conversation(id).found, nodes, renamed)
+
+    def fork(
+        self,
+        id: str,  # noqa: A002
+        *nodes: Node,
+        says: Message | str,
+        at: str | None = None,
+        effects: bool = False,
+        renamed: Mapping[str, str] | None = None,
+    ) -> Fork:
+        """What if something else had been said? The conversation goes on from there, in memory.
+
+        `at` is the id of the message that is edited to `says`, the first one unless given; of an
+        ended conversation no other can be. Calls come to what they came to then: one of which
+        nothing is recorded raises `NotRecorded` where it is called, unless `effects` allows to do
+        it. Who is asked the same again answers the same; other questions stay open. Nobody waits
+        for time to pass. The journal stays as it is.
+        """
+        found = self.conversation(id).found
+        return Fork(
+            *_run(forked(self.ledger, found, nodes, says, at=at, effects=effects, renamed=renamed))
+        )
 
     # -- the door ------------------------------------------------------------------------------
 
@@ -346,6 +390,27 @@ class Room:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self.ledger.lines(None, middle, 1) else (low, middle)
         return max(0, low - many)
+
+
+class Fork(Room):
+    """A room whose journal is in memory, with one conversation in which something else was said.
+
+    `id` is that of the conversation, `edited` the number of the message that was edited.
+    """
+
+    def __init__(self, id: str, edited: int, ledger: Any) -> None:  # noqa: A002
+        super().__init__(ledger)
+        self.id, self.edited = id, edited
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run this to its end, also where an event loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def _address(address: str) -> Address:

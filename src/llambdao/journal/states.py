@@ -131,9 +131,9 @@ class States:
         """The hash of the state it is in, as `take` would give it; nothing is written."""
         known = self.known(node)
         slots = {}
-        for name, value in self._values(node):
-            slot = self._slot(known, name, value, {}, None, _forget)
+        for name, value in self._values(known):
             first = known.first.get(name)
+            slot = self._slot(known, name, value, {}, first, _forget)
             if slot is not None and (first is None or slot != first[1]):
                 slots[name] = slot
         return hash_of(encoded(slots)) if slots else ""
@@ -143,10 +143,12 @@ class States:
         known = self.known(node)
         kept: dict[str, bytes] = {}
         if key is None:
-            slots = {n: self._slot(known, n, v, {}, None, kept.__setitem__)
-                     for n, v in self._values(node)}  # fmt: skip
-            firsts = {n: one[1] for n, one in known.first.items()}
-            slots = {n: slot for n, slot in slots.items() if slot and slot != firsts.get(n)}
+            slots = {}
+            for name, value in self._values(known):
+                first = known.first.get(name)
+                slot = self._slot(known, name, value, {}, first, kept.__setitem__)
+                if slot is not None and (first is None or slot != first[1]):
+                    slots[name] = slot
         else:
             slots = self._slots(key) if key else {}
 
@@ -260,6 +262,8 @@ class States:
         """Put a node into the state of this hash, with objects nobody else holds."""
         known = self.known(node)
         slots = self._slots(key) if key else {}
+        if EDGES not in known.first and EDGES not in slots:
+            object.__setattr__(node, "_edges", None)
         for name in known.first.keys() | slots.keys():
             if name in slots:
                 self._assign(node, name, self._read(known, slots[name]))

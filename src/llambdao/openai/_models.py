@@ -63,17 +63,12 @@ class Model(Protocol):
 
 
 class _Whole(Model):
-    """A model that knows its whole answer before it begins to speak."""
+    """A model that knows all its words before it begins to speak."""
 
     async def stream(self, messages: Chat, **asked: Any) -> AsyncIterator[Piece]:
-        """The answer word by word, then its calls, then what it cost."""
-        answer = await self.answer(messages, **asked)
-        for piece in _words(answer.text):
-            yield piece
-        for call in answer.calls:
-            yield call
-        if answer.usage is not None:
-            yield answer.usage
+        """The answer word by word."""
+        for word in _words((await self.answer(messages, **asked)).text):
+            yield word
 
     async def answer(
         self,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial, reduce
@@ -263,7 +270,7 @@ class OpenAINode(_ModelNode):
         failures: dict[tuple[str, str], Exception] = {}
         rounds, is_mended = 0, False
         while True:
-            extra = len(known) - len(self.messages[: self.window]) + len(later)
+            extra = max(0, len(known) - self.window) + len(later)
             answer, asked = yield from self._asked([*known, *later], extra, earlier, functions)
             requests.append(asked)
             if answer.calls:
@@ -384,11 +391,13 @@ class OpenAINode(_ModelNode):
         bad.text = text
         return bad
 
-    def _prepared(self, messages: list[Message], extra: int, earlier: int | str) -> Prepared:
+    def _prepared(
+        self, messages: list[Message], extra: int, earlier: int | str, model: Any = None
+    ) -> Prepared:
         """The request: what it remembers, and the `extra` messages of this very answer."""
         options = {"window": self.window + extra, "tokens": self.tokens, "earlier": earlier}
         return prepare_for_openai(
-            messages, viewer=self, roster=self.roster(), **{**options, **self._form()}
+            messages, viewer=self, roster=self.roster(), **{**options, **self._form(model)}
         )
 
     def _remember(self, *heard: Message) -> None:
@@ -439,7 +448,9 @@ class SummaryNode(_ModelNode):
         asked = message if message.content.strip() else message.but(content="Summarise, please.")
         earlier = "" if self.summary is None else self.summary.content
         args = ([*self.messages, asked], earlier)
-        answer, request = yield from self._paid(self._prepared(*args), self._summarise, args)
+        answer, request = yield from self._paid(
+            lambda model: self._prepared(*args, model), self._summarise, args
+        )
         if answer.text.strip():
             metadata = {"model": request.model, **cost_of([request])}
             said = message.reply(answer.text, metadata=metadata)
@@ -447,11 +458,11 @@ class SummaryNode(_ModelNode):
             self.summary = said
             yield said
 
-    async def _summarise(self, fare: Fare, messages: list[Message], earlier: str) -> Answer:
-        return await self._whole(fare, self._prepared(messages, earlier))
+    async def _summarise(self, fare: Fare, prepared: Prepared, *args: Any) -> Answer:
+        return await self._whole(fare, prepared)
 
-    def _prepared(self, messages: list[Message], earlier: str) -> Prepared:
-        options = {"window": self.window + 1, "earlier": earlier, **self._form()}
+    def _prepared(self, messages: list[Message], earlier: str, model: Any = None) -> Prepared:
+        options = {"window": self.window + 1, "earlier": earlier, **self._form(model)}
         return prepare_for_openai(messages, viewer=self, **options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -260,7 +259,7 @@ def answer_of(words: Any, says: Any = None) -> Any:
 
 def _read(text: str, says: Any) -> Message:
     """A message of this class, out of what somebody has typed."""
-    own = {name: typing.get_type_hints(says)[name] for name in says.__struct_fields__[COMMON:]}
+    own = {field.name: field.type for field in msgspec.structs.fields(says)[COMMON:]}
     try:
         data = msgspec.json.decode(text)
     except msgspec.DecodeError:

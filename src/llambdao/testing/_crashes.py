@@ -71,7 +71,7 @@ def crash_points(
     ...         await life.settle(runtime)
     ...         return [str(said) for said in await runtime.replies("1")], host.guests
     >>> print(crash_points(program))
-    8 commits, 56 kills, 96 lives
+    8 commits, 144 kills, 226 lives
     """
     crashes, names = Crashes(), count(1)
     for batch in batches:

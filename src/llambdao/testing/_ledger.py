@@ -30,7 +30,7 @@ def check_ledger(make: Make | str, *names: str) -> None:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     check_ledger(f"sqlite:///{folder}/{{}}.db", "what_was_opened_is_found_by_its_key")
+    ...     check_ledger(f"sqlite:///{folder}/{{}}.db", "a_knock_waits_for_an_owner")
     """
     unknown = set(names) - CASES.keys()
     assert not unknown, f"no such case: {', '.join(sorted(unknown))}"

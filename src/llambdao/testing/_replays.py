@@ -89,9 +89,9 @@ class AlwaysReplaying(Journal):
         if key in self.taken and not c._is_left:
             try:
                 self._again(key)
-            except Differs as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, the test is to fail
                 self.runtime._crash(error)
-                raise
+                return
         if status == "over":
             self.taken.pop(key, None)
             self.openings.pop(key, None)
