@@ -32,7 +32,7 @@ class Server:
     """A PostgreSQL of our own in a folder, reached by a socket there; it never runs as root."""
 
     def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket has a short path
         self.user = {}
         if os.geteuid() == 0:
             self.user = {"user": "nobody", "group": "nogroup", "extra_groups": []}

@@ -45,14 +45,14 @@ def test_unless_something_else_is_said_it_is_done_again_with_the_same_key():
     """`retry`: once more, and only once; the service outside can tell by the key."""
     said, done = killed_in_the_effect("retry")
     assert said == (["go done, pack done"], "done")
-    assert done == [("go", "m/1"), ("go", "m/1"), ("pack", "m/2")]
+    assert done == [("go", "m/buyer/1"), ("go", "m/buyer/1"), ("pack", "m/buyer/2")]
 
 
 def test_it_can_be_raised_instead():
     """`raise`: who called decides; nothing is done twice."""
     said, done = killed_in_the_effect("raise")
     assert said == (["InDoubt, pack done"], "done")
-    assert done == [("go", "m/1"), ("pack", "m/2")]
+    assert done == [("go", "m/buyer/1"), ("pack", "m/buyer/2")]
 
 
 def test_a_person_can_say_what_came_of_it():
@@ -65,7 +65,7 @@ def test_a_person_can_say_what_came_of_it():
 
     said, done = killed_in_the_effect("ask", answer)
     assert said == (["receipt 7, pack done"], "done")
-    assert done == [("go", "m/1"), ("pack", "m/2")]
+    assert done == [("go", "m/buyer/1"), ("pack", "m/buyer/2")]
     ((who, content),) = asked
     assert str(who) == "operator"
     assert "pay" in content
@@ -76,7 +76,7 @@ def test_a_person_can_have_it_done_again():
     """`ask`, answered with "again"."""
     said, done = killed_in_the_effect("ask", lambda question: "again")
     assert said == (["go done, pack done"], "done")
-    assert done == [("go", "m/1"), ("go", "m/1"), ("pack", "m/2")]
+    assert done == [("go", "m/buyer/1"), ("go", "m/buyer/1"), ("pack", "m/buyer/2")]
 
 
 def test_until_he_answers_it_stays_open_whatever_dies():
@@ -106,7 +106,7 @@ def test_what_failed_outside_is_not_done_again():
                 yield call(self.fail)
             except ValueError as error:
                 yield f"caught {error}"
-            yield call(self.life.did, "then")
+            yield (yield call(self.life.did, "then"))
 
         def fail(self):
             self.life.did("fail")
@@ -128,7 +128,7 @@ def test_a_result_that_cannot_be_stored_is_an_error_and_counts_as_done():
                 yield call(self.make)
             except Exception as error:
                 yield f"{type(error).__name__}: {error}"
-            yield call(self.life.did, "then")
+            yield (yield call(self.life.did, "then"))
 
         def make(self):
             self.life.did("make")

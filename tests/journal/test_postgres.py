@@ -107,8 +107,8 @@ def test_a_connection_that_was_cut_is_made_again(postgres, schema):
         other.execute(cut, [ledger.connection.info.backend_pid])
         ledger.commit(turn(2))
         batch = turn(3)
-        batch.lines = Cutting(batch.lines)
-        batch.lines.cut = lambda: other.execute(cut, [ledger.connection.info.backend_pid])
+        batch.lines = Meanwhile(batch.lines)
+        batch.lines.happens = lambda: other.execute(cut, [ledger.connection.info.backend_pid])
         with pytest.raises(JournalError, match="the connection is made again at the next use"):
             ledger.commit(batch)
         assert told(ledger) == [1, 2]
@@ -118,12 +118,35 @@ def test_a_connection_that_was_cut_is_made_again(postgres, schema):
         assert (told(ledger), ledger.verify()) == ([1, 2, 3], None)
 
 
-class Cutting(list):
-    """Lines that cut the connection as they are written."""
+class Meanwhile(list):
+    """Lines: while they are written something happens."""
 
     def __iter__(self):
-        self.cut()
+        self.happens()
         return super().__iter__()
+
+
+def test_who_takes_over_waits_for_a_commit_under_way(postgres, schema):
+    """Else the zombie, which has seen that the journal is its own, would write after its heir."""
+    with owned(postgres, schema) as zombie:
+        heir = PostgresLedger(postgres.url, schema=schema, timeout=0.05, patience=0.05)
+        batch = turn(1)
+        batch.lines = Meanwhile(batch.lines)
+        refused = []
+
+        def take_over():
+            with pytest.raises(JournalError, match="another process writes to it") as caught:
+                heir.claim(by_force=True)
+            refused.append(caught)
+
+        batch.lines.happens = take_over
+        with closing(heir):
+            zombie.commit(batch)
+            assert refused
+            heir.claim(by_force=True)
+            with pytest.raises(Fenced):
+                zombie.commit(turn(2))
+            assert told(heir) == [1]
 
 
 def test_a_server_that_cannot_be_reached_is_named_without_the_password():

@@ -526,7 +526,7 @@ def test_what_was_forgotten_is_given_back_to_the_system(path):
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file that could outlive the process"),
         ("sqlite:///:memory:", "names no file that could outlive the process"),
-        ("sqlite:////tmp/", "names no file that could outlive the process"),
+        ("sqlite:////var/", "names no file that could outlive the process"),
         ("sqlite://room.db", "names a host, but a file has none"),
         ("sqlite:///x.db?sync=full", "there is no option 'sync'; there are synchronous (full or"),
         ("sqlite:///x.db?synchronous=off", "synchronous=off in a journal's URL: it takes full or"),

@@ -10,7 +10,7 @@ from functools import wraps
 
 import pytest
 
-from drivers import every_driver
+from drivers import every_driver, every_driver_of_tasks
 from llambdao import Message, Misused, NoAnswer, Node, ask, intent
 from llambdao.kernel.dispatch import COROUTINE, TABLES
 from llambdao.runtime import Runtime, blocking, every
@@ -116,7 +116,7 @@ def test_it_says_what_a_plain_handler_may_say(drive, give, replies):
     assert drive(lambda: Speaker().receive("go")).contents == replies
 
 
-@every_driver
+@every_driver_of_tasks
 def test_it_may_end_in_a_question(drive):
     """A wait that it returns is waited for, when the thread has ended."""
 

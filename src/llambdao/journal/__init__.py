@@ -13,12 +13,14 @@ from llambdao.journal.errors import (
     MissingNode,
     NoSuchMessage,
     NotAsked,
+    NotRecorded,
     OtherJournal,
     OutsideTurn,
     Owned,
     PeerError,
 )
 from llambdao.journal.journal import Journal
+from llambdao.journal.room import Room
 from llambdao.journal.talks import leaf
 
 __all__ = [
@@ -34,10 +36,12 @@ __all__ = [
     "MissingNode",
     "NoSuchMessage",
     "NotAsked",
+    "NotRecorded",
     "OtherJournal",
     "OutsideTurn",
     "Owned",
     "PeerError",
+    "Room",
     "effect_key",
     "in_doubt",
     "leaf",

@@ -13,11 +13,14 @@ import msgspec
 from llambdao.journal.effects import name_of, run_call
 from llambdao.journal.recording import entry_of, error_in, error_out, print_of
 from llambdao.journal.scheduler import RECORDED, Boxes, RecordedScheduler, Spent
+from llambdao.journal.talks import Leaf
 from llambdao.kernel.activation import Activation
+from llambdao.kernel.errors import BudgetReached
 from llambdao.kernel.events import DeadLetter, Reason
 from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import PARK, PAUSE
 from llambdao.kernel.waits import BEGUN
+from llambdao.runtime.budget import Ticket
 from llambdao.runtime.conversation import Conversation
 
 __all__ = ["Recorded"]
@@ -57,12 +60,19 @@ class Recorded(Conversation):
     _asked: Any = ()  # the open questions to people
     _stand: Any = None
     _attempts: int = 0  # how often the process has died with it
+    _n_spends: int = 0
+    _tickets: Any = ()  # what is reserved in budgets
     _patched: Any = ()  # what it was told of changed code
     _accepted: Any = ()  # futures of those who wait until it is recorded
     _errands: Any = ()  # what its next step takes off the ledger: a knock, a dead letter
     _is_mute: bool = False  # is there nobody any longer to take its replies?
     _is_left: bool = False  # does the program end, and it goes on another time?
     is_busy: Any = False  # has it tasks that are to clean up? None
+
+    @property
+    def _in_doubt(self) -> int:
+        """How many of the calls under way wait for a person to say what became of them."""
+        return sum(asked.is_doubt and asked.state == BEGUN for asked, _, _ in self._asked.values())
 
     # -- what its scheduler asks ---------------------------------------------------------------
 
@@ -75,11 +85,13 @@ class Recorded(Conversation):
         """The time of the step: within one it stands still."""
         return self._at
 
-    def touch(self, node: Any) -> None:
+    def touch(self, act: Activation) -> None:
         """A node has a turn: what state is it in?"""
+        node = act.node
         if id(node) not in self._touched:
             if self._is_live:
-                self._touched[id(node)] = (node, self._journal.seen(node))
+                is_leaf = isinstance(act.talk, Leaf)
+                self._touched[id(node)] = (node, self._journal.seen(node, is_leaf=is_leaf))
             else:
                 self._touched[id(node)] = (node, "")
                 self._journal.replaying.touched(node)
@@ -141,6 +153,28 @@ class Recorded(Conversation):
                 self._notes += noted
         return bool(self._patched[change])
 
+    def spends(self, budget: Any, units: Any, *, up_to: bool = False) -> Ticket:
+        """Something is reserved in a budget: what was refused once is refused again."""
+        self._n_spends += 1
+        if self._is_live:
+            try:
+                ticket: Ticket = budget._reserve(units, up_to=up_to)
+            except BudgetReached as error:
+                what = [error.kind, error.asked, error.left]
+                self.note("spends", self._n_spends, self.error_out(error), *map(str, what))
+                raise
+            if ticket._units != units:
+                self.note("spends", self._n_spends, None, ticket._units)
+        else:
+            note = self.next_note("spends", self._n_spends)
+            if note is not None and note[2] is not None:
+                error = self.error_in(note[2])
+                vars(error).update(kind=note[3], asked=note[4], left=note[5], scope=budget)
+                raise error
+            ticket = Ticket(0, budget, units if note is None else note[3], is_booked=False)
+        self._tickets = [*(one for one in self._tickets if one.is_open), ticket]
+        return ticket
+
     def supervise(self, act: Activation, error: BaseException) -> bool:
         """A handler failed: what its supervisor decides is noted."""
         if not self._is_live:
@@ -178,6 +212,15 @@ class Recorded(Conversation):
         """One of its handlers waits for news."""
         if self._is_live:
             super().expects(key)
+
+    def news(self, key: str, value: Any) -> None:
+        """News from outside: at the next step, which has it recorded."""
+        codec = self._runtime.journal.codec
+        one = ["news", key, msgspec.Raw(codec.encode(value, f"the news {key!r}"))]
+        if self._scheduler is None:
+            self._inputs = (*self._inputs, one)
+        else:
+            self.came(*one)
 
     def drop(self, act: Activation, error: Exception, reason: str) -> None:
         """Cancel one who is at work here: at the next step."""
@@ -217,7 +260,7 @@ class Recorded(Conversation):
             start_task=self._journal.start_task,
             mailboxes=Boxes(self, self._runtime._mailboxes),
             observers=(self._is_live and observers) or RECORDED,
-            budget=None if budget is None else Spent(self, budget),
+            budget=budget,
             purse=None if purse is None else Spent(self, purse),
             seen=deque(),
             **options,
@@ -368,12 +411,18 @@ class Recorded(Conversation):
     def _start_call(self, number: int, wait: Any) -> None:
         if self._context is None:
             self._context = copy_context()
-        key = f"{self._opening.id}/{number}"
+        key = self.effect_key(number)
         task = self._runtime._loop.create_task(
             self._do(number, wait, key), context=self._context.copy()
         )
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    def effect_key(self, number: int) -> str:
+        """The key of a call: the same again if it is done again, and nobody else's."""
+        opening = self._opening
+        whose = f"{opening.id}/{opening.node}" if opening.is_given else opening.id
+        return f"{whose}/{number}"
 
     async def _do(self, number: int, wait: Any, key: str) -> None:
         try:
@@ -435,6 +484,12 @@ class Recorded(Conversation):
             return
         self._due = None
         self.came("tick")
+
+    def tick_if_due(self) -> None:
+        """If its time has come it is later now."""
+        now, due = self._runtime.clock.now(), self._scheduler.next_due
+        if (due is not None and due <= now) or (self._deadline or now + 1) <= now:
+            self.tick(now)
 
     def rest(self) -> None:
         """Nobody can go on here."""

@@ -110,8 +110,8 @@ class Door:
     @staticmethod
     def holds(ledger: Any, number: str) -> bool:
         """Does a message of this id lie there?"""
-        told = (one.body for one in ledger.knocks() if one.kind == "tell")
-        return any(body["message"].get("id") == number for body in told)
+        knocks = ledger.knocks()
+        return any(one.kind == "tell" and one.body.get("id") == number for one in knocks)
 
     def _cancel(self, number: str, detail: str) -> None:
         for conversation in [*self.journal.live.values()]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llambdao.journal.conversation import Recorded
+from llambdao.journal.doubts import Doubt
 from llambdao.journal.errors import JournalError, NotAsked
 from llambdao.journal.ledger import Question
 from llambdao.kernel.message import Address
@@ -25,6 +26,7 @@ class Inquiries:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.names = Called(journal)
+        self._asked: Any = None  # what was answered just now
 
     def pending(self) -> list[asking.Question]:
         """The open questions, the oldest first."""
@@ -48,7 +50,7 @@ class Inquiries:
     async def answer(self, number: str, words: Any, by: Any) -> None:
         """Answer a question: returns when that is recorded."""
         conversation = self.take(number, words, by)
-        asked = conversation._asked[number][0]
+        asked = self._asked
         if not conversation._is_over and (conversation._inputs or conversation._is_queued):
             future = self.journal.runtime._loop.create_future()
             conversation._accepted = (*conversation._accepted, future)
@@ -73,12 +75,15 @@ class Inquiries:
         asked = conversation._asked.get(number)
         if asked is None or asked[2] is not None:
             raise closed(number, "" if asked is None else asked[2][0])
-        name = found[0].who
+        name, self._asked = found[0].who, asked[0]
         conversation._asked[number] = (
             asked[0],
             asked[1],
             (name, str(getattr(said, "content", said))),
         )
+        if isinstance(asked[0], Doubt):
+            asked[0].take(said)
+            return conversation
         conversation.came(
             "news", number, msgspec.Raw(self.journal.codec.encode(said, "the answer"))
         )

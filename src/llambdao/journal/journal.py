@@ -61,6 +61,7 @@ class Journal:
         self.error: BaseException | None = None
         self.replaying: Any = None
         self._last_key = 0
+        self._spent = ""
         self.writing, self.door = Writing(self), Door(self)
         self.inquiries, self.suspects = Inquiries(self), Suspects(self)
         self._retry: Any = None
@@ -82,6 +83,9 @@ class Journal:
             self._last_key = self.ledger.last_key()
             meta = self.ledger.meta()
             self.suspects.is_on = meta.get("alive") == "1"
+            self._spent = meta.get("spent", "")
+            if runtime.budget is not None and self._spent:
+                runtime.budget.has_spent(msgspec.json.decode(self._spent))
             self.ledger.commit(Batch(meta={"alive": "1", **listed(self.addresses, meta)}))
             self.alarm.load(self.ledger.dues())
         except BaseException:
@@ -92,9 +96,10 @@ class Journal:
         """Everybody who can go on does."""
         ready = self.ledger.ready()
         if self.suspects.is_on:
-            self.suspects.all_of(ready)
-        for key in ready:
-            if key not in self.live:
+            now = self.runtime.clock.now()
+            self.suspects.try_all([*ready, *(key for due, key in self.alarm.heap if due <= now)])
+        else:
+            for key in ready:
                 self.rouse(key)
         self.alarm.arm()
         self.door.look()
@@ -131,7 +136,7 @@ class Journal:
                 return None
             opening = some[-1].opening  # it may have been begun again
             found = Past(self, some[-1])
-        if opening.digest != digest:
+        if opening.digest and opening.digest != digest:
             raise DuplicateId(
                 f"{node} was sent a message with the id {message.id!r} before, with other content;"
                 " an id is for one message"
@@ -228,12 +233,18 @@ class Journal:
 
     # -- a step --------------------------------------------------------------------------------
 
-    def seen(self, node: Any) -> str:
-        """The hash of the state a node is in, which nobody but itself may change."""
+    def seen(self, node: Any, *, is_leaf: bool = False) -> str:
+        """The hash of the state a node is in, which nobody but itself may change.
+
+        A leaf has changed it between the steps, in a turn of its own.
+        """
         address = self.addresses.of(node)
         if address is None:
             return ""
         field = self.states.changed_outside(node)
+        if is_leaf and field is not None:
+            self.batch.states[address] = after = self.states.take(node)
+            return after
         if field is not None:
             self.batch.states[address] = self.states.take(node)  # it is what it is from now on
             raise OutsideTurn(
@@ -285,6 +296,7 @@ class Journal:
         if status == "over":
             self._forget(c)
             c.over(c.error)
+            self.suspects.stepped(c)
             return
         c.start_calls(begun)
         c.rest()
@@ -293,6 +305,7 @@ class Journal:
         if not c._is_answered and c._scheduler.root.closed:
             c._is_answered = True
             c._call_waiters()
+        self.suspects.stepped(c)
 
     def end(self, c: Recorded) -> None:
         """It is ended from outside."""
@@ -333,6 +346,7 @@ class Journal:
             batch, self.batch = self.batch, Batch()
             after, self.after = self.after, []
             if batch:
+                self._note_spending(batch)
                 try:
                     self.ledger.commit(batch)
                 except JournalError as error:
@@ -340,6 +354,14 @@ class Journal:
                     return
             for show in after:
                 show()
+
+    def _note_spending(self, batch: Batch) -> None:
+        """What the budget of the runtime has spent is remembered."""
+        budget = self.runtime.budget
+        if budget is not None:
+            spent = msgspec.json.encode(budget.state()["spent"]).decode()
+            if spent != self._spent:
+                batch.meta["spent"] = self._spent = spent
 
     def _fails(self, error: JournalError) -> None:
         """What was done is not written: it is forgotten, as if the process had been killed."""

@@ -46,7 +46,7 @@ def entry_of(addresses: Addresses, message: Any) -> dict[str, Any]:
         entry["kind"] = message.kind
     if message.metadata is not NOTHING and message.metadata:
         entry["meta"] = {key: _plain(one) for key, one in message.metadata.items()}
-    if message._id is not None and message._id != _own_id(message):
+    if message._id is not None and (message.ink is None or message._id != _own_id(message)):
         entry["id"] = message._id
     if type(message) is not Message:
         for name in message.__struct_fields__[COMMON:]:

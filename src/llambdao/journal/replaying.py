@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from llambdao.journal.conversation import Recorded
-from llambdao.journal.errors import CorruptRow, Differs, InDoubt, MissingNode
+from llambdao.journal.doubts import go_on
+from llambdao.journal.errors import CorruptRow, Differs, MissingNode
 from llambdao.journal.ledger import Found, Step
 from llambdao.journal.scheduler import RECORDED
 from llambdao.journal.writing import calls_of, prints_with
@@ -64,6 +65,8 @@ def begin_again(journal: Journal, found: Found) -> Replaying:
 def go_live(journal: Journal, c: Recorded, found: Found) -> None:
     """It has caught up: from now on it is as if nothing had happened."""
     c._is_live = True
+    for ticket in c._tickets:
+        ticket.book()
     c._scheduler.observers = journal.runtime._observers or RECORDED
     c._scheduler.mailboxes.go_live(c._scheduler)
     for word, waiting in (c._scheduler.expected or {}).items():
@@ -73,16 +76,7 @@ def go_live(journal: Journal, c: Recorded, found: Found) -> None:
     c.lives_on()
     c.rest()
     c._is_answered = c._scheduler.root.closed
-    doubtful = {effect.number: effect for effect in journal.ledger.effects(found.opening.key)}
-    for number, wait in [*c._calls.items()]:
-        effect = doubtful.get(number)
-        if effect is not None and effect.policy == "raise":
-            c.call_came(number, None, InDoubt(
-                f"the process died while {effect.name} was under way; nobody knows whether it"
-                " was done"
-            ))  # fmt: skip
-        else:
-            c._start_call(number, wait)
+    go_on(c, journal.ledger.effects(found.opening.key))
     if c._parked:
         c.came("take")
     if found.stand.status == "ready" or c._number == 0:

@@ -254,7 +254,7 @@ class Room:
                 raise closed(id, how.by)
             raise NotAsked(f"there is no question {id!r:.80}; pending() has those that are open")
         is_asked(question, by, self._directory())
-        if any(one.kind == "answer" and one.body["id"] == id for one in self.ledger.knocks()):
+        if any(one.kind == "answer" and one.body.get("id") == id for one in self.ledger.knocks()):
             raise closed(id, question.who.id)
         said = {"content": words} if isinstance(words, str) else {"message": words.dict()}
         who = by if isinstance(by, str) else by.id
@@ -342,7 +342,8 @@ class Room:
         known += [
             digest_of_message(Message.parse(one.body["message"]))
             for one in self.ledger.knocks()
-            if one.kind == "tell" and (one.body["node"], one.body["id"]) == (address, message.id)
+            if one.kind == "tell"
+            and (one.body.get("node"), one.body.get("id")) == (address, message.id)
         ]
         if known and known[-1] and known[-1] != digest:
             raise DuplicateId(

@@ -94,12 +94,15 @@ class Boxes:
     def put(self, scheduler: Any, act: Activation) -> bool:
         """Put a turn into the mailbox if it may not go on at once; False if it may."""
         host = self.host
-        host.touch(act.node)
         self.count += 1
         if not host.is_live:
-            return self._put_again(scheduler, act)
+            is_put = self._put_again(scheduler, act)
+            if not is_put:
+                host.touch(act)
+            return is_put
         parked, letters = scheduler.parked, len(scheduler.dead)
         if not self.shared.put(scheduler, act):
+            host.touch(act)
             return False
         if scheduler.parked > parked:
             self.waiting.append(act)
@@ -200,24 +203,11 @@ class Boxes:
 
 
 class Spent:
-    """A budget or a purse, as one recorded conversation sees it: what it was given is noted."""
+    """A purse of messages, as one recorded conversation sees it: what it was given is noted."""
 
     def __init__(self, host: Any, shared: Any) -> None:
         self.host, self.shared = host, shared
         self.count = 0
-
-    def charge(self, **what: Any) -> Any:
-        """Book something; noted if that is refused."""
-        self.count += 1
-        if not self.host.is_live:
-            if (note := self.host.next_note("charge", self.count)) is not None:
-                raise self.host.error_in(note[2])
-            return None
-        try:
-            return self.shared.charge(**what)
-        except Exception as error:
-            self.host.note("charge", self.count, self.host.error_out(error))
-            raise
 
     def take(self, wanted: int) -> int:
         """Take so many messages, or what there is."""
@@ -234,6 +224,3 @@ class Spent:
         """Give back what was not used."""
         if self.host.is_live:
             self.shared.give(left)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.shared, name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator
+from itertools import count
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from llambdao.kernel.activation import Activation
@@ -131,11 +133,22 @@ class LeafCall(Call):
     """A leaf handler, done as one effect."""
 
 
+class Aside:
+    """What a leaf has of its scheduler: the time, and chances of its own, which nobody replays."""
+
+    home = None
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.now, self.salt = scheduler.now, f"{scheduler.salt}/leaf"
+        self.serial = count(1).__next__
+
+
 class Leaf:
     """The talk of a leaf: one call, then all that it said."""
 
     def __init__(self, scheduler: Scheduler, act: Activation, source: Any, kind: int) -> None:
-        self.scheduler, self.act, self.source, self.kind = scheduler, act, source, kind
+        self.home, self.act, self.source, self.kind = scheduler, act, source, kind
+        self.scheduler = Aside(scheduler)
         self.words: Any = None
         self.is_begun = self.is_called = False
 
@@ -143,7 +156,7 @@ class Leaf:
         """Begin, or say the next of what it said."""
         if not self.is_begun:
             self.is_begun = self.act.running = True
-            self.scheduler.mailboxes.hold(self.act)
+            self.home.mailboxes.hold(self.act)
             function = self.act.handler[0]
             return LeafCall(function=self._run, args=(), options={"name": function.__qualname__})
         if self.words is None:
@@ -166,6 +179,7 @@ class Leaf:
     async def _run(self, name: str) -> list[Any]:
         """Run the handler to its end: what it said, and told."""
         self.is_called = True
+        IN_TASK.set(self)
         words: list[Any] = []
         if self.kind == ASYNC_GENERATOR:
             source: AsyncIterator[Any] = self.source
@@ -175,13 +189,18 @@ class Leaf:
             self._keep(words, await self.source)
         return words
 
+    def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
+        """What `await wait` does: a leaf may not."""
+        wait.state = 2
+        raise Misused(f"{self.act} is a @leaf, which may reply and tell, but not wait for {wait}")
+
     def _keep(self, words: list[Any], word: Any) -> None:
         if word is None:
             return
         if isinstance(word, Tell):
             word.state = 2
             word = (word.node, word.words, word.intent)
-        elif isinstance(word, list | tuple):
+        elif isinstance(word, list | tuple | GeneratorType):
             for one in word:
                 self._keep(words, one)
             return

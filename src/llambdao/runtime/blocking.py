@@ -54,6 +54,7 @@ def blocking(function: Callable[[N, M], R], /) -> Callable[[N, M], Coroutine[Any
     async def handler(self: N, message: M) -> R:
         return await asyncio.to_thread(work, self, message)
 
+    vars(handler)["__leaf__"] = True  # a journal records it as one effect
     return handler
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 from threading import RLock
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack, cast
 from weakref import WeakValueDictionary
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 
 from llambdao.kernel.errors import BudgetReached, Misused
+from llambdao.kernel.turn import current
 from llambdao.kernel.waits import Wait
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Budget:
         >>> print(budget)
         calls 1 of 2
         """
-        return self._reserve(_units(amounts))
+        return self._asked(_units(amounts))
 
     def reserve_up_to(self, **amounts: Unpack[Spending]) -> Ticket:
         """Set aside as much of this as is left; if nothing is, raise `BudgetReached`.
@@ -129,7 +130,7 @@ class Budget:
         >>> Budget(messages=100).reserve_up_to(messages=256).amounts
         Amounts(messages=100)
         """
-        return self._reserve(_units(amounts), up_to=True)
+        return self._asked(_units(amounts), up_to=True)
 
     def charge(self, **amounts: Unpack[Spending]) -> None:
         """Spend this at once, or raise `BudgetReached`.
@@ -217,6 +218,13 @@ class Budget:
             tickets = self._tree.tickets
             return [tickets[n] for n in sorted(tickets) if self in tickets[n].scope._up()]
 
+    def has_spent(self, spent: Mapping[str, int]) -> None:
+        """Book what was spent before, by another process: units as `state()` has them."""
+        with self._tree.lock:
+            for kind, n in spent.items():
+                if kind in SCALE:
+                    self._spent[kind] += n
+
     def state(self) -> dict[str, Any]:
         """All there is to know, as plain data; dollars and seconds are in billionths."""
         with self._tree.lock:
@@ -278,6 +286,14 @@ class Budget:
         rooms = [scope._room(kind) for scope in self._up() if kind in scope._limit]
         return max(0, min(rooms)) if rooms else None
 
+    def _asked(self, units: Units, *, up_to: bool = False) -> Ticket:
+        """Reserve; in a handler that is replayed, what was given then is given again."""
+        turn = current()
+        spends = None if turn is None else getattr(turn[1].home, "spends", None)
+        if spends is None:
+            return self._reserve(units, up_to=up_to)
+        return cast("Ticket", spends(self, units, up_to=up_to))
+
     def _reserve(self, units: Units, *, up_to: bool = False, again: bool = False) -> Ticket:
         with self._tree.lock:
             asked = dict(units)
@@ -336,6 +352,7 @@ class Ticket(Struct, eq=False):
     scope: Budget
     _units: Units
     is_open: bool = True
+    is_booked: bool = True  # False while what it was for is replayed
 
     @property
     def amounts(self) -> Amounts:
@@ -359,12 +376,23 @@ class Ticket(Struct, eq=False):
             if not self.is_open:
                 raise Misused(f"{self} was settled or released before; that is done once")
             self.is_open = False
+            if not self.is_booked:
+                return
             del tree.tickets[self.number]
             for scope in self.scope._up():
                 for kind, n in self._units.items():
                     scope._reserved[kind] -= n
                 for kind, n in cost.items():
                     scope._spent[kind] += n
+
+    def book(self) -> None:
+        """It was given again at a replay, and is still needed: set it aside, limits or not."""
+        tree = self.scope._tree
+        with tree.lock:
+            if self.is_open and not self.is_booked:
+                tree.serial += 1
+                self.number, self.is_booked = tree.serial, True
+                self.scope._book(self)
 
     def __enter__(self) -> Self:
         return self
@@ -430,7 +458,7 @@ class Reserve(Wait):
 
     def begin(self, scheduler: Scheduler, act: Activation) -> Any:
         budget = Budget() if scheduler.budget is None else scheduler.budget
-        return budget._reserve(self.units)
+        return budget._asked(self.units)
 
 
 def reserve(**amounts: Unpack[Spending]) -> Reserve:

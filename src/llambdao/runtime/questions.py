@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -74,6 +74,7 @@ class Asked(Expect):
     since: int = 0
     says: Any = None
     is_answered: bool = False
+    is_doubt: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return f"the answer of {self.who} to {self.message.content!r:.60}"

@@ -126,14 +126,14 @@ class RunQueue:
         if self.ready or self.cleaning or self.is_due():
             return False
         return not any(
-            (s := c._scheduler).under_way or s.settling or s.calls or (s.perhaps and not s.timers)
+            is_at_work(c) or (s := c._scheduler).settling or s.calls or (s.perhaps and not s.timers)
             for c in self.conversations
         )
 
     def is_idle(self) -> bool:
         """Can nobody go on before time passes?"""
         return not (self.ready or self._is_scheduled or self.cleaning) and not any(
-            (s := c._scheduler).under_way or s.settling or s.calls for c in self.conversations
+            is_at_work(c) or (s := c._scheduler).settling or s.calls for c in self.conversations
         )
 
     def _schedule(self) -> None:
@@ -169,3 +169,9 @@ class RunQueue:
             warnings.warn(f"a cancelled handler failed to clean up: {error!r}", RuntimeWarning, 2)
         if self._settling:
             self._schedule()
+
+
+def is_at_work(conversation: Any) -> bool:
+    """Are calls or tasks of it under way? Not those that wait for a person to say what became."""
+    under_way = conversation._scheduler.under_way
+    return bool(under_way and under_way > conversation._in_doubt)

@@ -510,7 +510,9 @@ class Runtime:
     async def replies(self, id: str) -> list[Message]:  # noqa: A002  # that is what it is
         """What was said to the outside in answer to the message with this id; takes a journal."""
         if self.journal is None:
-            raise Misused("what was said is kept by a journal: Runtime(journal='sqlite:///room.db')")
+            raise Misused(
+                "what was said is kept by a journal: Runtime(journal='sqlite:///room.db')"
+            )
         return self.journal.replies(id)  # type: ignore[no-any-return]
 
     @property

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from itertools import count
 
-from llambdao.testing import _ledger_cases, _ledger_faults
+from llambdao.testing import _ledger_cases, _ledger_faults, _ledger_history, _ledger_owners
 from llambdao.testing._ledger_place import CASES, Make, Place
 
 __all__ = ["check_ledger", "ledger_cases"]
 
 _numbers = count(1)
 
-ENTERED = (_ledger_cases, _ledger_faults)
+ENTERED = (_ledger_cases, _ledger_faults, _ledger_history, _ledger_owners)
 """The modules whose functions are cases; importing them entered those in `CASES`."""
 
 

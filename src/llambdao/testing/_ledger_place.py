@@ -28,7 +28,7 @@ from llambdao.journal.ledger import (
 )
 from llambdao.journal.stores import open_ledger
 
-__all__ = ["CASES", "Child", "Make", "Place", "case"]
+__all__ = ["CASES", "TEXTS", "Child", "Make", "Place", "case"]
 
 Make = Callable[[str], Ledger]
 
@@ -238,6 +238,25 @@ def keys(found: list[Found]) -> list[int]:
     return [one.opening.key for one in found]
 
 
+TEXTS = (
+    ("plain", "Hello"),
+    ("empty", ""),
+    ("accents", "Ünï çødé"),
+    ("hanzi", "道可道,非常道"),
+    ("emoji", "👩‍👩‍👧‍👦 and 🏳️‍🌈"),
+    ("quotes", 'O\'Brien "said"; drop table history; --'),
+    ("marks", "100 % of ? and %s and :name and $1 and {}"),
+    ("backslashes", "C:\\new\\0 \\u0000 \\x01"),
+    ("control", "\x01\x02 bell \x07 tab \t line \r\n"),
+    ("nul", "before\0after"),
+    ("escape", "\x01\\0"),
+    ("json", '[1,"a",{"#":"b"}]'),
+    ("spaces", "  around  "),
+    ("last", "\U0010ffff"),
+)
+"""Texts that are hard to keep, by what is in them."""
+
+
 @contextmanager
 def raising(kind: type[BaseException]) -> Iterator[list[BaseException]]:
     """This is to raise that; it gives a list with the error."""
@@ -248,3 +267,12 @@ def raising(kind: type[BaseException]) -> Iterator[list[BaseException]]:
         caught.append(error)
         return
     raise AssertionError(f"it should have raised {kind.__name__}")
+
+
+def everything(ledger: Ledger) -> tuple[Any, ...]:
+    """What can be read of a ledger."""
+    return (
+        ledger.conversations(), ledger.steps(2), ledger.effects(), ledger.questions(),
+        ledger.answer("q1"), ledger.states(), ledger.lines(), ledger.letters(), ledger.meta(),
+        ledger.last_key(), ledger.ready(), ledger.knocks(),
+    )  # fmt: skip
