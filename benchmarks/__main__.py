@@ -9,15 +9,28 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import report
-from benchmarks.environments import AWAITED, HOME, OURS, PEERS, PROJECT, ready
+from benchmarks.environments import (
+    AWAITED,
+    HOME,
+    LASTING,
+    OURS,
+    OURS_DURABLE,
+    PEERS,
+    PROJECT,
+    ready,
+)
 from benchmarks.plot import plot
-from benchmarks.workloads import LIVING, POINTS, TITLES
+from benchmarks.postgres import postgres
+from benchmarks.workloads import DURABLE, LIVING, POINTS, TITLES
 
 TOO_LONG = 120  # seconds for one process
+MUCH_TOO_LONG = 600  # for one that fills a journal first
 
 
 def arguments() -> argparse.Namespace:
@@ -35,7 +48,8 @@ def arguments() -> argparse.Namespace:
     add("--quick", action="store_true", help="the small sizes only, and less patience")
     add("--json", metavar="FILE", type=Path, help="write all that was measured to a file")
     add("--load", metavar="FILE", type=Path, help="measure nothing, show what a file holds")
-    add("--docs", action="store_true", help="write docs/benchmarks.md and its picture")
+    add("--note", metavar="TEXT", help="what there is to say about this run, for the page")
+    add("--docs", action="store_true", help="write what was measured into docs/benchmarks.md")
     given = parser.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 4)
     given.workloads = given.only.split(",") if given.only else list(TITLES)
@@ -44,6 +58,10 @@ def arguments() -> argparse.Namespace:
     for name in given.workloads:
         if name not in TITLES:
             parser.error(f"no workload {name!r}; there are {names}")
+    for workloads in report.SECTIONS.values() if given.docs else ():
+        missing = {*workloads} - {*given.workloads}
+        if missing and missing != {*workloads}:
+            parser.error(f"--docs writes whole tables: measure {', '.join(workloads)} together")
     for name in given.systems:
         if name not in PEERS:
             parser.error(f"no peer {name!r}; there are {', '.join(PEERS)}")
@@ -58,24 +76,33 @@ def say(text: str, end: str = "\n") -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def environments(systems: list[str]) -> dict[str, Path]:
-    """The Python of each system that can be installed."""
-    pythons = {}
+def environments(systems: list[str]) -> tuple[dict[str, Path], list[str]]:
+    """The Python of each system that can be installed, and why others cannot."""
+    pythons, left_out = {}, []
     for system in systems:
         say(f"environment of {system} ...", end="")
         try:
             pythons[system] = ready(system)
         except RuntimeError as error:
-            if system == OURS:
+            if system in (OURS, OURS_DURABLE):
                 sys.exit(str(error))
+            left_out.append(str(error))
             say(f"left out: {error}")
-    return pythons
+    return pythons, left_out
 
 
-def measure(python: Path, system: str, workload: str, quick: bool) -> dict[str, Any]:
+def of_ours(workload: str) -> str:
+    """The environment in which ours is measured."""
+    return OURS_DURABLE if workload in DURABLE else OURS
+
+
+def measure(
+    python: Path, system: str, workload: str, quick: bool, more: dict[str, str]
+) -> dict[str, Any]:
     """One measurement in a fresh process; what it could not do is told and left out."""
     command = [str(python), "-m", "benchmarks.measure", system, workload]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, **more, "PYTHONPATH": str(PROJECT), "PYTHONHASHSEED": "0"}
+    too_long = MUCH_TOO_LONG if workload in DURABLE else TOO_LONG
     try:
         done = subprocess.run(
             command + ["--quick"] * quick,
@@ -84,11 +111,11 @@ def measure(python: Path, system: str, workload: str, quick: bool) -> dict[str, 
             text=True,
             env=environment,
             cwd=HOME,
-            timeout=TOO_LONG,
+            timeout=too_long,
         )
         return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        say(f"{system} {workload}: not done in {TOO_LONG} s")
+        say(f"{system} {workload}: not done in {too_long} s")
     except (IndexError, ValueError):
         lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
         say(f"{system} {workload}: {lines[-1]}")
@@ -97,28 +124,39 @@ def measure(python: Path, system: str, workload: str, quick: bool) -> dict[str, 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """All rounds: systems alternate, in reversed order every second round."""
-    ours = [] if given.without_ours else [OURS]
-    pythons = environments(ours + given.systems)
-    tasks = [
-        (workload, system)
-        for workload in given.workloads
-        for system in pythons
-        if wanted(workload, system)
-    ]
+    systems = [OURS] * (not given.without_ours) + given.systems
+    tasks = [(w, s) for w in given.workloads for s in systems if wanted(w, s)]
+    places = [of_ours(workload) if system == OURS else system for workload, system in tasks]
+    pythons, left_out = environments([*dict.fromkeys(places)])
     began, values = time.time(), []
-    for number in range(given.rounds):
-        for done, (workload, system) in enumerate(tasks[:: -1 if number % 2 else 1]):
-            count = f"[{number * len(tasks) + done + 1}/{given.rounds * len(tasks)}]"
-            say(f"{count} {workload} {system} ({time.time() - began:.0f} s)", end="")
-            found = measure(pythons[system], system, workload, given.quick)
-            for key, value in found.items():
-                values.append({"round": number, "system": system, "point": key, **value})
+    with ExitStack() as stack:
+        more = {"BENCH_FOLDER": stack.enter_context(TemporaryDirectory(dir=HOME))}
+        if "J6" in given.workloads:
+            try:
+                more["BENCH_POSTGRES"] = stack.enter_context(postgres())
+            except (LookupError, OSError) as error:
+                left_out.append(f"J6: {error}")
+                say(f"left out: {left_out[-1]}")
+        todo = [
+            (workload, system, pythons[place])
+            for (workload, system), place in zip(tasks, places, strict=True)
+            if place in pythons and (workload != "J6" or "BENCH_POSTGRES" in more)
+        ]
+        for number in range(given.rounds):
+            for done, (workload, system, python) in enumerate(todo[:: -1 if number % 2 else 1]):
+                count = f"[{number * len(todo) + done + 1}/{given.rounds * len(todo)}]"
+                say(f"{count} {workload} {system} ({time.time() - began:.0f} s)", end="")
+                found = measure(python, system, workload, given.quick, more)
+                for key, value in found.items():
+                    values.append({"round": number, "system": system, "point": key, **value})
     say(f"{given.rounds} rounds in {time.time() - began:.0f} s")
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "rounds": given.rounds,
         "peers": {peer: PEERS[peer] for peer in pythons if peer in PEERS},
+        "left_out": left_out,
+        "note": given.note,
         "values": values,
     }
 
@@ -128,6 +166,8 @@ def wanted(workload: str, system: str) -> bool:
     if system == OURS:
         return True
     if workload in LIVING and system not in AWAITED:
+        return False
+    if (workload in DURABLE) != (system in LASTING):
         return False
     return any(point.workload == workload and point.peer != "-" for point in POINTS)
 

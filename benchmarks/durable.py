@@ -98,6 +98,10 @@ async def stored(n: int, make: Callable[[], Node] = lambda: Clerk(name="clerk"))
 
 
 async def stored_by_keeper(n: int) -> float:
+    return await stored(n, lambda: Keeper(name="keeper", most=24))
+
+
+async def stored_by_keeper_of_all(n: int) -> float:
     return await stored(n, lambda: Keeper(name="keeper"))
 
 

@@ -17,10 +17,15 @@ PEERS = {
     "llegos": "llegos==0.1.0",
     "autogen_core": "autogen-core==0.7.5",
     "langgraph": "langgraph==1.2.22",
+    "langgraph_saver": "langgraph==1.2.22 langgraph-checkpoint-sqlite==3.1.2"
+    " langgraph-checkpoint-postgres==3.2.0 psycopg[binary]==3.3.9",
+    "dbos": "dbos==3.4.0 psycopg[binary]==3.3.9",
 }
 AGENTS = ("llegos", "autogen_core", "langgraph")  # those of them that are agent frameworks
 AWAITED = ("pykka", "autogen_core")  # those that programs on an event loop can await
+LASTING = ("langgraph_saver", "dbos")  # those that survive the end of their process
 OURS = "llambdao"
+OURS_DURABLE = "llambdao_durable"  # with what it takes for PostgreSQL
 
 
 def ready(system: str) -> Path:
@@ -35,8 +40,9 @@ def ready(system: str) -> Path:
     if not python.exists():
         venv.create(place, with_pip=True, clear=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    what = PEERS.get(system) or str(PROJECT)  # a folder is always installed again
-    done = subprocess.run([*pip, what], check=False, capture_output=True, text=True)
+    extra = "[postgres]" * (system == OURS_DURABLE)
+    what = PEERS.get(system, "").split() or [f"{PROJECT}{extra}"]  # it is always installed again
+    done = subprocess.run([*pip, *what], check=False, capture_output=True, text=True)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if "Error: " in line]
         raise RuntimeError(f"{system} cannot be installed: {(lines or ['pip fails'])[0]}")

@@ -20,13 +20,13 @@ import time
 import tracemalloc
 from collections.abc import AsyncGenerator, Callable
 from functools import cache
-from inspect import isasyncgen
+from inspect import isasyncgen, iscoroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import floor, queues
-from benchmarks.workloads import LIVING, POINTS, Point
+from benchmarks import floor, queues, tables
+from benchmarks.workloads import DURABLE, LIVING, POINTS, Point
 
 BUDGET = 0.15  # CPU seconds of timed work that are enough for one value
 ENOUGH = 500  # timed steps that are enough too
@@ -108,6 +108,17 @@ def time_of(module: ModuleType, case: str, n: int | None) -> float:
 def wall_of(module: ModuleType, case: str, n: int | None) -> float:
     """The median time by the clock on the wall of all n, in milliseconds."""
     return timed(getattr(module, case)(n), time.perf_counter) * (n or 1) * 1e3
+
+
+def each_of(module: ModuleType, case: str, n: int | None) -> float:
+    """The median time by the clock on the wall per unit, in microseconds."""
+    return timed(getattr(module, case)(), time.perf_counter) * 1e6
+
+
+def stored(module: ModuleType, case: str, n: int | None) -> float:
+    """The bytes on the disk per unit."""
+    found = getattr(module, case)(n)
+    return float(asyncio.run(found) if iscoroutine(found) else found)
 
 
 def idle_time(module: ModuleType, case: str, n: int | None) -> float:
@@ -231,6 +242,8 @@ def size(module: ModuleType, case: str, n: int | None) -> float:
 MEASURES: dict[str, Callable[[ModuleType, str, int | None], float]] = {
     "time": time_of,
     "wall": wall_of,
+    "each": each_of,
+    "stored": stored,
     "idle": idle_time,
     "bytes": idle_bytes,
     "resident": idle_resident,
@@ -242,7 +255,12 @@ MEASURES: dict[str, Callable[[ModuleType, str, int | None], float]] = {
     "packages": packages,
     "size": size,
 }
-REPEATED = ("time", "wall", "import")  # whose floor drifts, so that it is measured before and after
+REPEATED = (
+    "time",
+    "wall",
+    "each",
+    "import",
+)  # whose floor drifts, so that it is measured before and after
 
 
 def value(module: ModuleType, point: Point, case: str) -> float | str | None:
@@ -266,10 +284,13 @@ def value(module: ModuleType, point: Point, case: str) -> float | str | None:
 
 def measure(system: str, workload: str, quick: bool = False) -> dict[str, Any]:
     """All points of a workload in one system, each with the floor on both sides."""
-    lives = workload in LIVING
-    ours = "benchmarks.living" if lives else "benchmarks.ours"
-    module = importlib.import_module(ours if system == "llambdao" else f"benchmarks.peers.{system}")
-    bare = queues if lives else floor
+    ours, bare = "ours", floor
+    if workload in LIVING:
+        ours, bare = "living", queues
+    elif workload in DURABLE:
+        ours, bare = "durable", tables
+    name = ours if system == "llambdao" else f"peers.{system}"
+    module = importlib.import_module(f"benchmarks.{name}")
     results: dict[str, Any] = {}
     known: dict[tuple[str, int | None, str], tuple[float | str | None, list[float]]] = {}
     for point in POINTS:

@@ -26,7 +26,7 @@ COLOURS = {
     "llegos": "#7a9e1f",
     "autogen_core": "#4c7be0",
     "langgraph": "#9a6bd6",
-}
+}  # those that are shown
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 250, 30, 76, 40
 # One grey that reads on white and on black: a page's theme need not be its system's.
 STYLE = """
@@ -59,7 +59,7 @@ def plot(summary: Summary) -> str:
         f"<style>{STYLE}</style>",
         '<text x="12" y="24">Times a bare generator (CPU; memory: bytes), less is better</text>',
     ]
-    for number, system in enumerate(summary.systems):
+    for number, system in enumerate(s for s in summary.systems if s in COLOURS):
         place = 18 + number * 118
         parts.append(f'<circle cx="{place}" cy="46" r="5" fill="{COLOURS[system]}"/>')
         parts.append(f'<text x="{place + 10}" y="50">{escape(system)}</text>')
@@ -74,7 +74,7 @@ def plot(summary: Summary) -> str:
         y = TOP + STEP * number + STEP // 2
         parts.append(f'<text x="12" y="{y + 4}">{escape(SHOWN[key])}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        for system in summary.systems:  # ours below, for it is the largest
+        for system in COLOURS:  # ours below, for it is the largest
             if ratio := found.get((system, key)):
                 size = 8 if system == OURS else 5
                 parts.append(

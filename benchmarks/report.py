@@ -8,7 +8,13 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from benchmarks.environments import AGENTS, OURS, PROJECT
-from benchmarks.workloads import POINTS, UNITS, Point
+from benchmarks.workloads import DURABLE, POINTS, TITLES, UNITS, Point
+
+SECTIONS = {
+    "measured": tuple(name for name in TITLES if name not in DURABLE),
+    "journal": DURABLE,
+}
+"""Parts of the page, each written by a run of its own -> their workloads."""
 
 
 class Ratio(NamedTuple):
@@ -39,6 +45,11 @@ class Summary:
                 self.floors[place].append(floor)
                 if floor:
                     self.ratios[place].append(one["value"] / floor)
+
+    def only(self, points: list[Point]) -> list[Point]:
+        """Those of them that were measured."""
+        keys = {key for _, key in [*self.values, *self.failed]}
+        return [point for point in points if point.key in keys]
 
     def value(self, system: str, point: Point) -> float | None:
         values = self.values.get((system, point.key))
@@ -122,16 +133,19 @@ def rows(header: list[str], lines: list[list[str]]) -> str:
 
 def head(results: dict[str, Any]) -> str:
     peers = ", ".join(results["peers"].values()) or "none"
-    return (
+    text = (
         f"CPython {results['python']}, {results['system']}; {results['rounds']} rounds, medians;\n"
-        f"CPU time; peers: {peers}\n"
+        f"CPU time, where nothing else is said; peers: {peers}\n"
     )
+    notes = [f"Left out: {one}." for one in results.get("left_out", ())]
+    notes += [results["note"]] if results.get("note") else []
+    return text + "".join(f"\n{one}\n" for one in notes)
 
 
-def table(summary: Summary) -> str:
+def table(summary: Summary, points: list[Point] = POINTS) -> str:
     """Every point: the floor, ours, the goal, the best peer."""
     lines = []
-    for point in POINTS:
+    for point in points:
         mine, floor = summary.value(OURS, point), summary.floor(point)
         ratio, best = summary.ratio(OURS, point), summary.best(point)
         failed = summary.failed.get((OURS, point.key))
@@ -154,9 +168,9 @@ def table(summary: Summary) -> str:
     return rows(header, lines)
 
 
-def verdict(summary: Summary) -> str:
+def verdict(summary: Summary, points: list[Point]) -> str:
     """How many goals are met, and by workload those that are not."""
-    goals = [(point, *goal) for point in POINTS for goal in summary.judged(point)]
+    goals = [(point, *goal) for point in points for goal in summary.judged(point)]
     goals = [goal for goal in goals if goal[2] is not None]
     missed: dict[str, list[str]] = defaultdict(list)
     for point, text, met in goals:
@@ -169,10 +183,10 @@ def verdict(summary: Summary) -> str:
     return "\n".join([f"{met} of {len(goals)} goals are met. These are missed:", "", *lines])
 
 
-def peers_table(summary: Summary) -> str:
+def peers_table(summary: Summary, points: list[Point] = POINTS) -> str:
     """What each peer takes, and how many times the floor of its own process."""
     peers, lines, seen = summary.systems[1:], [], set()
-    for point in POINTS:
+    for point in points:
         same = (point.case_of("a peer"), point.n, point.how)
         cells = []
         for peer in peers:
@@ -185,16 +199,24 @@ def peers_table(summary: Summary) -> str:
     return rows(["workload", *peers], lines)
 
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
-
 def write_docs(results: dict[str, Any], summary: Summary, picture: str) -> None:
-    """Put the tables between the two marks of the page, and the picture beside it."""
+    """Put the tables of what was measured between their marks on the page; the rest stays.
+
+    The picture beside it shows the first section, and is drawn with that.
+    """
     page, image = PROJECT / "docs/benchmarks.md", PROJECT / "docs/assets/benchmarks.svg"
-    image.parent.mkdir(exist_ok=True)
-    image.write_text(picture)
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    parts = [BEGIN, head(results), verdict(summary), "", table(summary), "", "## The peers", ""]
-    parts += [peers_table(summary), "", END]
-    page.write_text(before + "\n".join(parts) + after)
+    for section, workloads in SECTIONS.items():
+        points = summary.only([point for point in POINTS if point.workload in workloads])
+        if not points:
+            continue
+        if section == "measured":
+            image.parent.mkdir(exist_ok=True)
+            image.write_text(picture)
+        begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+        before, rest = page.read_text().split(begin)
+        after = rest.split(end)[1]
+        parts = [begin, head(results), verdict(summary, points), "", table(summary, points), ""]
+        if results["peers"]:
+            title = "## The peers" if section == "measured" else "### Its peers"
+            parts += [title, "", peers_table(summary, points), ""]
+        page.write_text(before + "\n".join([*parts, end]) + after)

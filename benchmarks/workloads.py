@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 How = Literal[
     "time",
     "wall",
+    "each",
+    "stored",
     "bytes",
     "resident",
     "peak",
@@ -22,6 +24,8 @@ How = Literal[
 UNITS: dict[How, str] = {
     "time": "us",
     "wall": "ms",
+    "each": "us",
+    "stored": "B",
     "bytes": "B",
     "resident": "B",
     "peak": "B",
@@ -47,12 +51,21 @@ TITLES = {
     "R4": "awaited: group chat of 8, 1,000 utterances",
     "R6": "a runtime's idle nodes and open conversations",
     "R9": "1,000 nodes at once, each awaits 100 ms",
+    "J1": "a journal: one conversation, safe from a power cut",
+    "J2": "a journal: one conversation, safe from the end of the process",
+    "J3": "a journal: 64 conversations, safe from a power cut",
+    "J4": "a journal: what it stores",
+    "J5": "a journal: restart and replay",
+    "J6": "a journal in PostgreSQL: 64 conversations",
     "import": "import and weight",
     "blocks": "building blocks",
 }
 
 LIVING = ("R1", "R2", "R3", "R4", "R6", "R9")
 """Workloads of programs that live, on an event loop: beside an `asyncio.Queue` and tasks."""
+
+DURABLE = ("J1", "J2", "J3", "J4", "J5", "J6")
+"""Workloads of programs that survive their end: beside two rows and a commit."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,17 @@ def guarded_and_plain(
     ]
 
 
+def by_wall_and_cpu(workload: str, case: str, **goals: Any) -> list[Point]:
+    """A turn that waits for a disk: the goals are for the clock on the wall."""
+    return [
+        Point(workload, "a turn, wall", case, how="each", **goals),
+        Point(workload, "a turn, CPU", case),
+    ]
+
+
+ALONE: dict[str, Any] = {"floor": "-", "peer": "-"}
+TEXT: dict[str, Any] = {"at_most": 3 * 66, "grows": (1_000, 1.1)}
+KEEPS: dict[str, Any] = {"how": "stored", "floor": "stored", "peer": "thread"}
 TEN_TO_TEN_THOUSAND = (10, 100, 1_000, 10_000)
 CALLERS = {"autogen_core": 1 / 12}
 AWAITED = {"pykka": 1 / 2, **CALLERS}
@@ -254,6 +278,34 @@ POINTS: list[Point] = [
     Point("R6", "a conversation opened", "opening", 10_000, peer="-", quick=False),
     Point("R6", "answered by news", "news", 10_000, peer="-", quick=False),
     Point("R6", "awake by timers", "timers", 10_000, peer="-", quick=False),
+    *by_wall_and_cpu(
+        "J1",
+        "turns_full",
+        floor_x=1.5,
+        beside={"dbos": 1 / 5, "langgraph_saver": 1 / 8},
+    ),
+    Point("J2", "a turn, CPU", "turns_normal", floor_x=4, beside={"langgraph_saver": 1 / 40}),
+    Point("J2", "a turn, wall", "turns_normal", how="each"),
+    *by_wall_and_cpu("J3", "turns_full_64", at_most=60),
+    *series((1_000, 10_000), "J4", "a turn", "stored", how="stored", peer="-", **TEXT),
+    Point("J4", "a turn of a node that keeps 24", "stored_by_keeper", 1_000, **KEEPS),
+    Point("J4", "a turn of a node that keeps all", "stored_by_keeper_of_all", 1_000, **KEEPS),
+    Point(
+        "J4",
+        "an open conversation, 1 kB, of a node that keeps 24",
+        "stored_open",
+        2_000,
+        "stored",
+        floor="-",
+        peer="-",
+        at_most=3_000,
+    ),
+    Point("J5", "start, wall", "starting", 100_000, "wall", **ALONE, at_most=1_000, quick=False),
+    Point("J5", "start, CPU, each", "starting", 100_000, **ALONE, quick=False),
+    Point("J5", "memory, each", "starting", 100_000, "kept", **ALONE, at_most=10, quick=False),
+    Point("J5", "start, wall", "starting", 10_000, "wall", **ALONE),
+    Point("J5", "a step replayed, CPU", "replaying", **ALONE, at_most=50),
+    *by_wall_and_cpu("J6", "turns_postgres_64", at_most=400),
     Point("import", "time", "", how="import", beside={"autogen_core": 1}),
     Point("import", "packages", "", how="packages", floor="-", at_most=8),
     Point("import", "installed", "", how="size", floor="-", at_most=15),

@@ -31,7 +31,8 @@ def binaries():
 class Server:
     """A PostgreSQL of our own in a folder, reached by a socket there; it never runs as root."""
 
-    def __init__(self):
+    def __init__(self, fsync="off"):
+        self.fsync = fsync
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket has a short path
         self.user = {}
         if os.geteuid() == 0:
@@ -68,7 +69,9 @@ class Server:
     def start(self):
         """Start it, and wait until it listens."""
         log = self.folder / "log"
-        settings = {"listen_addresses": "", "unix_socket_directories": self.folder, "fsync": "off"}
+        settings = {
+            "listen_addresses": "", "unix_socket_directories": self.folder, "fsync": self.fsync,
+        }  # fmt: skip
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from llambdao import Message, Node, expect
 from llambdao.runtime import Runtime
 from llambdao.runtime.codec import NotStorable

@@ -30,6 +30,7 @@ class Addresses:
     """
 
     def __init__(self) -> None:
+        self.renamed: dict[str, str] = {}  # addresses of earlier programs
         self._of: dict[int, str] = {}
         self._nodes: dict[str, Any] = {}
         self._alive: list[Any] = []  # ids are theirs as long as they are
@@ -76,7 +77,7 @@ class Addresses:
 
     def node(self, address: str) -> Any:
         """The node of this address, or None."""
-        return self._nodes.get(address)
+        return self._nodes.get(self.renamed.get(address, address))
 
     def known(self) -> Iterable[Any]:
         """All nodes that have an address."""

@@ -12,6 +12,7 @@ import msgspec
 
 from llambdao.journal.effects import name_of, run_call
 from llambdao.journal.recording import entry_of, error_in, error_out, print_of
+from llambdao.journal.restoring import copied, is_mutable
 from llambdao.journal.scheduler import RECORDED, Boxes, RecordedScheduler, Spent
 from llambdao.journal.talks import Leaf
 from llambdao.kernel.activation import Activation
@@ -49,6 +50,7 @@ class Recorded(Conversation):
     _inputs: Any = ()  # for the next step
     _notes: Any = ()  # what this step cannot know from replaying
     _read: Any = ()  # the notes of the step that is replayed
+    _before: Any = None  # the node whose turn it is, and its fields as the turn began
     _touched: Any = ()  # nodes by id(), with the hashes of the states they had before
     _entries: Any = ()  # what was said in this step
     _out: Any = ()  # what was said to the outside in it
@@ -65,6 +67,7 @@ class Recorded(Conversation):
     _patched: Any = ()  # what it was told of changed code
     _accepted: Any = ()  # futures of those who wait until it is recorded
     _errands: Any = ()  # what its next step takes off the ledger: a knock, a dead letter
+    _heard: Any = None  # what the same message came to that opened another before; False: nothing
     _is_mute: bool = False  # is there nobody any longer to take its replies?
     _is_left: bool = False  # does the program end, and it goes on another time?
     is_busy: Any = False  # has it tasks that are to clean up? None
@@ -88,13 +91,29 @@ class Recorded(Conversation):
     def touch(self, act: Activation) -> None:
         """A node has a turn: what state is it in?"""
         node = act.node
-        if id(node) not in self._touched:
+        if id(node) not in self._touched and not self._is_left:
             if self._is_live:
                 is_leaf = isinstance(act.talk, Leaf)
                 self._touched[id(node)] = (node, self._journal.seen(node, is_leaf=is_leaf))
             else:
                 self._touched[id(node)] = (node, "")
                 self._journal.replaying.touched(node)
+
+    def turn_begins(self, act: Activation) -> None:
+        """A node has its turn: if that fails its fields will be as they are now."""
+        self.touch(act)
+        values = vars(act.node)
+        mutable = [(name, copied(one)) for name, one in values.items() if is_mutable(one)]
+        self._before = (act.node, {**values}, mutable)
+
+    def undo_turn(self, node: Any) -> None:
+        """The turn of this node has failed."""
+        before, self._before = self._before, None
+        if before is not None and before[0] is node:
+            values = vars(node)
+            values.clear()
+            values.update(before[1])
+            values.update(before[2])
 
     def note(self, *note: Any) -> None:
         """Remember what cannot be known from replaying."""
@@ -445,6 +464,8 @@ class Recorded(Conversation):
 
     def show(self, said: list[Any]) -> None:
         """What was said is there for whoever hears it."""
+        if self._waiters and not self._takes:
+            self._call_waiters()
         for one in said:
             if self._takes:
                 self._unread = self._unread or deque()
@@ -461,6 +482,10 @@ class Recorded(Conversation):
             self.wake()
 
     async def _next(self, holder: Any) -> Any:
+        if self._scheduler is None and not self._closed and self._heard is None:
+            self._heard = self._journal_of().heard(self)
+        if self._heard:
+            return await anext(self._heard)
         self._begun()
         while not self._unread:
             if self._parked and not any(one[0] == "take" for one in self._inputs):
@@ -472,6 +497,10 @@ class Recorded(Conversation):
                 raise StopAsyncIteration
             await self._event()
         return self._unread.popleft()[0]
+
+    def _journal_of(self) -> Any:
+        self._runtime._check(self._node)
+        return self._runtime.journal
 
     # -- time, and the end ---------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import force_setattr, replace
@@ -119,7 +119,7 @@ class _Forking:
         journal = _ForkJournal(ledger, self)
         clock = _Clock(self.steps[max(self.place, 0)].at if self.steps else self._at)
         runtime = Runtime(*nodes, journal=journal, clock=clock, watchdog=None)
-        runtime._schedules.start = lambda *_: None  # type: ignore[method-assign]  # not in a fork
+        runtime._schedules.start = _unscheduled  # type: ignore[method-assign]
         async with runtime:
             conversation = self._begin(runtime, journal)
             for _ in range(JUMPS):
@@ -266,6 +266,10 @@ class _Values(dict[str, bytes]):
     def __missing__(self, key: str) -> bytes:
         found: dict[str, bytes] = self.ledger.values([key])
         return found[key]
+
+
+def _unscheduled(nodes: Iterable[Node]) -> None:
+    """What is due again and again is not due in a fork."""
 
 
 class _Clock:

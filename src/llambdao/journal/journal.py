@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
@@ -24,7 +24,7 @@ from llambdao.journal.states import States, hash_of
 from llambdao.journal.stores import open_ledger
 from llambdao.journal.suspects import Suspects
 from llambdao.journal.talks import start
-from llambdao.journal.writing import Writing
+from llambdao.journal.writing import Writing, leave_out_the_superseded
 from llambdao.kernel.activation import OUTSIDE
 from llambdao.kernel.errors import NoAnswer, Stopped
 from llambdao.kernel.events import Limits, Reason
@@ -36,6 +36,10 @@ __all__ = ["Journal"]
 
 AGAIN = 1.0
 """After so many seconds it is tried again to write, when that has failed."""
+
+
+AT_REST = ("stuck", "parked")
+"""Where a conversation stands that goes on only if somebody says so."""
 
 
 class Journal:
@@ -78,8 +82,8 @@ class Journal:
             classes = {type(node) for node in self.addresses.known()}
             self.codec = Codec(self.addresses.node, *classes, addresses=self.addresses.of)
             self.states = States(self.addresses, self.ledger.values, self._put)
-            states = {self.renamed.get(a, a): key for a, key in self.ledger.states().items()}
-            self.states.begin(states)
+            self.addresses.renamed = self.renamed
+            self.states.begin(self._moved(self.ledger.states()))
             self._last_key = self.ledger.last_key()
             meta = self.ledger.meta()
             self.suspects.is_on = meta.get("alive") == "1"
@@ -91,6 +95,13 @@ class Journal:
         except BaseException:
             self.ledger.close()
             raise
+
+    def _moved(self, states: dict[str, str]) -> dict[str, str]:
+        """The states by the addresses of today; those of renamed nodes move, once."""
+        old = {a: key for a, key in states.items() if a in self.renamed and key}
+        moved = {**{self.renamed[a]: key for a, key in old.items()}, **dict.fromkeys(old, "")}
+        self.batch.states.update(moved)
+        return {**states, **moved}
 
     def begin(self) -> None:
         """Everybody who can go on does."""
@@ -147,9 +158,8 @@ class Journal:
         """Tell a node something: returns when that is recorded; the same id again is the same."""
         self.check()
         conversation = self.runtime._conversation(node, message, options, None)
-        known = self.accept(node, conversation._message)
+        known = self._known(conversation)
         if known is not None:
-            conversation._closed = True
             return known
         try:
             await self.runtime._accept(conversation)
@@ -163,26 +173,78 @@ class Journal:
         """Ask and await the last reply; who stops waiting for it does not end it."""
         self.check()
         c = self.runtime._conversation(node, message, options, OUTSIDE)
-        known = self.accept(node, c._message)
+        known = self._known(c)
         if known is not None:
-            c._closed, c = True, known
-        else:
-            try:
-                await self.runtime._accept(c)
-            except BaseException:
-                c.end(Reason.CANCELLED)
-                raise
+            return await self._answer_of(known)
+        try:
+            await self.runtime._accept(c)
+        except BaseException:
+            c.end(Reason.CANCELLED)
+            raise
         while not c._is_answered:
             await c._event()
         if c.error is not None:
             raise c.error
+        if c._is_left:
+            raise Stopped(f"{self.runtime} ends; {c} goes on when the journal is opened again")
         if c._answer is None and c.reason in (Reason.CANCELLED, Reason.STOPPED):
             raise Stopped(f"{c} was ended: {c.detail or c.reason}")
-        if c._answer is None and not c._is_left:
-            raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
         if c._answer is None:
-            raise Stopped(f"{self.runtime} ends; {c} goes on when the journal is opened again")
+            raise NoAnswer(f"{node} ended without a word to {str(message)!r:.60}")
         return c._answer
+
+    def _known(self, conversation: Recorded) -> Any:
+        """What its message has opened before, in place of which it is not opened; None if it is."""
+        conversation._closed = True
+        known = self.accept(conversation._node, conversation._message)
+        conversation._closed = known is not None
+        return known
+
+    async def _answer_of(self, known: Recorded | Past) -> Message:
+        """The last reply in a conversation that was opened before."""
+        answer = None
+        async for answer in self.follow(known):
+            pass
+        if answer is None:
+            past = self._past_of(known)
+            if past.reason in (Reason.CANCELLED, Reason.STOPPED):
+                raise Stopped(f"{past.id} was ended: {past.detail or past.reason}")
+            raise NoAnswer(f"{past.node} ended without a word to {past.id}")
+        return answer
+
+    def heard(self, conversation: Recorded) -> Any:
+        """The replies to a message that has opened a conversation before; False if it is new."""
+        known = self._known(conversation)
+        return False if known is None else self.follow(known)
+
+    async def follow(self, known: Recorded | Past) -> AsyncIterator[Message]:
+        """What a conversation has said to the outside, and says from now on, until it is answered.
+
+        What it failed with is raised.
+        """
+        key = self._past_of(known).found.opening.key
+        count = 0
+        while True:
+            c = known if isinstance(known, Recorded) else self.rouse(key)
+            past = self._past_of(known)
+            replies = past.replies()
+            for reply in replies[count:]:
+                yield reply
+            count = len(replies)
+            if past.is_over or (c is not None and c._is_answered and not c._is_left):
+                break
+            if c is None or c._is_left:
+                raise Stopped(f"{past.id} goes on another time: it {past.status}")
+            await c._event()
+        if past.error is not None:
+            raise past.error
+
+    def _past_of(self, known: Recorded | Past) -> Past:
+        """A conversation, as it is written now."""
+        self.commit()
+        opening = known._opening if isinstance(known, Recorded) else known.found.opening
+        found = self.ledger.conversation(opening.key)
+        return Past(self, found)
 
     def prepare(self, conversation: Recorded, **options: Any) -> Any:
         """It is about to begin for the first time: its scheduler."""
@@ -312,6 +374,7 @@ class Journal:
         error = c.error
         try:
             c._shut()
+            self._take_states(c)
         except BaseException as failure:  # noqa: BLE001  # it is what it ended with
             error = error or failure
         c.error = error
@@ -347,6 +410,7 @@ class Journal:
             after, self.after = self.after, []
             if batch:
                 self._note_spending(batch)
+                leave_out_the_superseded(batch)
                 try:
                     self.ledger.commit(batch)
                 except JournalError as error:
@@ -408,17 +472,17 @@ class Journal:
         """Bring a conversation back to where it was; None if it is over, stuck or unknown."""
         if (live := self.live.get(key)) is not None:
             return live
-        found = self.ledger.conversation(key)
-        if found is None or found.ending is not None or found.stand.status in ("stuck", "parked"):
-            return None
-        if not self.suspects.may_try(found):
-            return None
+        attempts = 0
         try:
+            found = self.ledger.conversation(key)
+            if found is None or found.ending is not None or found.stand.status in AT_REST:
+                return None
+            attempts = found.stand.attempts
+            if not self.suspects.may_try(found):
+                return None
             conversation = replay(self, found)
         except Exception as error:  # noqa: BLE001  # whatever stands in the way of it, others go on
-            self.batch.stands.append(
-                Stand(key, "stuck", None, (), found.stand.attempts, str(error))
-            )
+            self.batch.stands.append(Stand(key, "stuck", None, (), attempts, str(error)))
             self.commit()
             return None
         self.live[key] = conversation
@@ -436,8 +500,9 @@ class Journal:
         if key not in self.live and (conversation := self.rouse(key)) is not None:
             conversation.tick(now)
 
-    def expecting(self, word: str) -> None:
+    def expecting(self, word: str, value: Any) -> None:
         """News has come under this key: bring back those who wait for it."""
+        self.codec.encode(value, f"the news {word!r}")  # or nobody hears it
         for key in self.ledger.expecting(word):
             self.rouse(key)
 

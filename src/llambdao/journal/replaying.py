@@ -13,6 +13,7 @@ from llambdao.journal.conversation import Recorded
 from llambdao.journal.doubts import go_on
 from llambdao.journal.errors import CorruptRow, Differs, MissingNode
 from llambdao.journal.ledger import Found, Step
+from llambdao.journal.recording import print_of
 from llambdao.journal.scheduler import RECORDED
 from llambdao.journal.writing import calls_of, prints_with
 from llambdao.kernel.activation import OUTSIDE
@@ -124,7 +125,8 @@ class Replaying:
     def take(self, step: Step, *, ends: bool = False) -> None:
         """Take a step again, and compare what is said; does it end the conversation?"""
         c = self.conversation
-        self._saw = step.saw
+        renamed = self.journal.renamed
+        self._saw = {renamed.get(a, a): key for a, key in step.saw.items()} if renamed else step.saw
         c._read = msgspec.json.decode(step.notes) if step.notes else []
         if step.number != c._number:
             raise CorruptRow(f"step {c._number} of this conversation is missing")
@@ -132,8 +134,10 @@ class Replaying:
         begun = c.collect_calls()
         _, _, entries, _, prints = c.step_is_over()
         calls = calls_of(self.journal.codec, begun)
-        prints = prints_with(prints, calls)
-        if (status == "over") != ends or prints != step.prints:
+        said = {prints_with(prints, calls)}
+        if renamed:  # what was said before that was said under other names
+            said.add(prints_with(print_of(under_old_names(entries, renamed)), calls))
+        if (status == "over") != ends or step.prints not in said:
             raise Differs(self._difference(step, status, entries, calls))
         self._lines += _has_said(step)
         for number, (asked, _, _) in [*c._asked.items()]:
@@ -158,6 +162,15 @@ class Replaying:
         if status == "over":
             text.append(f"+ it ends{f': {c.error!r}' if c.error else ''}")
         return "\n".join(text)
+
+
+def under_old_names(entries: list[Any], renamed: dict[str, str]) -> list[Any]:
+    """What was said, as it would have been before nodes were renamed."""
+    old = {new: before for before, new in renamed.items()}
+    return [
+        {name: old.get(one, one) if name in ("from", "to") else one for name, one in entry.items()}
+        for entry in entries
+    ]
 
 
 def _has_said(step: Step) -> bool:

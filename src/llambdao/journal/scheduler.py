@@ -52,6 +52,20 @@ class RecordedScheduler(Scheduler):
         """There is room for what was told."""
         super().granted(wait)
 
+    def shut(self, one: Activation, failed: list[BaseException]) -> None:
+        """Close one activation: what its handler changes as it cleans up is a turn of its node."""
+        if not one.closed and one.talk is not None:
+            try:
+                self.host.touch(one)
+            except Exception as error:  # noqa: BLE001  # it is closed all the same
+                failed.append(error)
+        super().shut(one, failed)
+
+    def _failed(self, act: Activation, error: BaseException) -> None:
+        """A handler raised: its whole turn is undone, also what it has changed within lists."""
+        self.host.undo_turn(act.node)
+        super()._failed(act, error)
+
     def _unheard(self, act: Activation, said: Any) -> None:
         """A reply that nobody waits for; what the first one says, a teller from outside hears."""
         first = act
@@ -98,11 +112,11 @@ class Boxes:
         if not host.is_live:
             is_put = self._put_again(scheduler, act)
             if not is_put:
-                host.touch(act)
+                host.turn_begins(act)
             return is_put
         parked, letters = scheduler.parked, len(scheduler.dead)
         if not self.shared.put(scheduler, act):
-            host.touch(act)
+            host.turn_begins(act)
             return False
         if scheduler.parked > parked:
             self.waiting.append(act)
@@ -191,9 +205,9 @@ class Boxes:
             if act is None or act.closed:
                 continue
             scheduler.parked -= 1
-            if not self.shared.put(scheduler, act):
-                scheduler.parked += 1
-                self.host.came("resume", number)
+            if act.talk is None:  # nobody who comes later comes before it
+                self.shared.arrive(scheduler, act)
+            self.host.came("resume", number)
         for act, grant in self.rooms_open:
             if self.shared.arrive(scheduler, act) is None:
                 grant()

@@ -122,7 +122,7 @@ class States:
                 known.slots.pop(name, None)
             else:
                 known.slots[name] = slot
-        known.parts = parts or known.parts
+        known.parts = parts
         if has_changed:
             known.hash = self._write(known.slots)
         return known.hash
@@ -228,6 +228,8 @@ class States:
 
     def begin(self, states: dict[str, str]) -> None:
         """Put all nodes into the states of the journal, as it begins."""
+        for _, node in self.addresses:
+            self.known(node)  # what the program made of it, before anybody changes that
         needed = {key for key in states.values() if key}
         self._fetch(needed)
         for address, key in states.items():

@@ -92,6 +92,7 @@ class Stepped:
     def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
         """What `await wait` does."""
         if not self.is_stepped:
+            wait.state = 2
             raise Misused(
                 f"{wait} was awaited in a task that {self.act} has started, which no journal can"
                 " bring back; several at once are `await all_of(a, b)`, with a time limit"

@@ -8,15 +8,26 @@ import msgspec
 
 from llambdao.journal.conversation import Recorded
 from llambdao.journal.effects import digest_of, in_doubt_of, name_of
-from llambdao.journal.ledger import Answer, Effect, Ending, Letter, Line, Question, Stand, Step
+from llambdao.journal.ledger import (
+    Answer,
+    Batch,
+    Effect,
+    Ending,
+    Letter,
+    Line,
+    Question,
+    Stand,
+    Step,
+)
 from llambdao.journal.recording import entry_of, error_out
+from llambdao.journal.rows import names_in
 from llambdao.journal.states import hash_of
 from llambdao.kernel.events import DeadLetter, Reason
 
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
 
-__all__ = ["Writing", "calls_of", "prints_with"]
+__all__ = ["Writing", "calls_of", "leave_out_the_superseded", "prints_with"]
 
 
 def calls_of(codec: Any, begun: list[Any]) -> list[Any]:
@@ -27,6 +38,25 @@ def calls_of(codec: Any, begun: list[Any]) -> list[Any]:
 def prints_with(prints: str, calls: list[Any]) -> str:
     """The fingerprint of a step, with what it calls."""
     return f"{prints}/{hash_of(msgspec.json.encode(calls))}" if calls else prints
+
+
+def leave_out_the_superseded(batch: Batch) -> None:
+    """Of the states of a node within one batch the last is written, and those that a step saw."""
+    if len(batch.values) <= len(batch.states):
+        return
+    over = {ending.key for ending in batch.endings}
+    todo = {*batch.states.values()}
+    for step in batch.steps:
+        if step.saw and step.key not in over:
+            todo.update(step.saw.values())
+    values, batch.values = batch.values, {}
+    while todo:
+        name = todo.pop()
+        body = values.pop(name, None)
+        if body is not None:
+            batch.values[name] = body
+            if b'"#"' in body:
+                todo.update(names_in(msgspec.json.decode(body)))
 
 
 class Writing:

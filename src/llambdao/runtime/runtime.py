@@ -484,7 +484,7 @@ class Runtime:
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
         if self.journal is not None:
-            self.journal.expecting(key)
+            self.journal.expecting(key, value)
         for conversation in self._expecting.pop(key, {}).values():
             if (conversation._scheduler.expected or {}).get(key):
                 conversation.news(key, value)
