@@ -10,6 +10,8 @@ from llambdao import (
     MapperNode,
     Message,
     Node,
+    Pipeline,
+    Router,
     all_of,
     any_of,
     call,
@@ -17,6 +19,9 @@ from llambdao import (
     sleep,
     turns,
 )
+from llambdao.journal import leaf
+from llambdao.kernel.errors import BudgetReached
+from llambdao.runtime import Budget, Mailbox, Supervisor
 
 
 class Clerk(Node):
@@ -309,6 +314,7 @@ class Linker(Node):
     friends: list[Node] = []
 
     def request(self, message):
+        yield f"{len(self.edges)} before"
         self.link(self.friends[0], trust=1)
         yield sleep(1)
         self.link(self.friends[1], trust=2)
@@ -327,7 +333,169 @@ class Linking(Case):
         return [f"{e.node.name} {e.metadata['trust']}" for e in nodes[0].edges.values()]
 
 
+class Counted(Node):
+    """Streams, and asks on the way."""
+
+    source: Node
+    seen: list[str] = []
+
+    def request(self, message):
+        stream = self.source.stream("go")
+        while (reply := (yield stream)) is not None:
+            self.seen.append(reply.content)
+            yield f"heard {reply.content}"
+            if len(self.seen) == 3:
+                return "enough"
+
+
+class Source(Node):
+    boss: Node
+    said: int = 0
+
+    def request(self, message):
+        try:
+            for number in range(5):
+                self.said += 1
+                answer = yield self.boss.ask(f"{number}?")
+                yield f"{number} {answer.content}"
+                yield sleep(10)
+        finally:
+            self.said += 100
+
+
+class Streaming(Case):
+    """A stream that is left early, whose source asks a person and cleans up."""
+
+    def nodes(self, life):
+        return [Counted(name="counted", source=Source(name="source", boss=HumanNode(name="Ann")))]
+
+
+class Piped(Case):
+    """A pipeline and a router, in each other, with people in them."""
+
+    def nodes(self, life):
+        desks = Router(name="desks", members=[HumanNode(name="Ann"), Talker(name="t")])
+        return [Pipeline(name="line", members=[Talker(name="a"), desks, Talker(name="b")])]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message(f"{who}: hello", intent="chat")) for who in ("Ann", "t")]
+
+
+class Cautious(Node):
+    spent: int = 0
+
+    def request(self, message):
+        for number in range(4):
+            try:
+                yield (yield call(self.life.did, f"{message.content}{number}"))
+                self.spent += 1
+            except BudgetReached as error:
+                yield f"no more: {error.kind}"
+                return
+
+
+class Spending(Case):
+    """A budget that is reached, and who is refused goes another way."""
+
+    def nodes(self, life):
+        node = Cautious(name="cautious")
+        node.life = life
+        return [node]
+
+    def options(self):
+        return {"budget": Budget(calls=6)}
+
+
+class Teller(Node):
+    inbox: Node
+
+    def request(self, message):
+        for number in range(6):
+            yield self.inbox.tell(f"{message.content}{number}")
+        yield "told"
+
+
+class Inbox(Node):
+    boss: Node
+    heard: list[str] = []
+
+    def inform(self, message):
+        self.heard.append(message.content)
+        if message.content.endswith("1"):
+            yield self.boss.ask(f"{message.content}?")
+            self.heard.append(f"{message.content}!")
+
+
+class Crowded(Case):
+    """A mailbox with room for two: who tells it more waits."""
+
+    def nodes(self, life):
+        return [Teller(name="teller", inbox=Inbox(name="inbox", boss=HumanNode(name="Ann")))]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message(word, intent="request")) for word in "ab"]
+
+    def options(self):
+        return {"mailbox": Mailbox(2)}
+
+
+class Flaky(Node):
+    tries: int = 0
+    log: list[str] = []
+
+    def inform(self, message):
+        self.tries += 1
+        self.log.append(f"begin {message.content}")
+        yield sleep(1)
+        self.log.append(f"go on {message.content}")
+        if message.content == "bad":
+            raise ValueError(message.content)
+
+
+class Supervised(Case):
+    """Who fails is resumed; its message is a dead letter, once."""
+
+    def nodes(self, life):
+        return [Flaky(name="flaky")]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message(word, intent="inform")) for word in ("good", "bad", "fine")]
+
+    def options(self):
+        return {"supervisor": Supervisor(strategy="resume")}
+
+
+class Crew(Node):
+    boss: Node
+    log: list[str] = []
+
+    @leaf
+    async def request(self, message):
+        self.log.append(f"begin {message.content}")
+        await asyncio.sleep(1)
+        yield f"half of {message.content}"
+        await asyncio.sleep(1)
+        yield f"all of {message.content}"
+
+    def query(self, message):
+        answers = yield all_of(self.ask("one"), self.ask("two"), self.boss.ask("well?"))
+        return ", ".join(answer.content for answer in answers)
+
+
+class Leaves(Case):
+    """Handlers that await what nobody can replay."""
+
+    def nodes(self, life):
+        return [Crew(name="crew", boss=HumanNode(name="Ann"))]
+
+    def messages(self, nodes):
+        return [(nodes[0], Message("go", intent=word)) for word in ("request", "query")]
+
+    def state(self, nodes):
+        return None  # a leaf that begins again writes its log again
+
+
 CASES = [
     Approval(), Counting(), Paying(), Sleeping(), Table(), Spread(), Async(), Errors(), Telling(),
-    Making(), Flood(), Linking(),
+    Making(), Flood(), Linking(), Streaming(), Piped(), Spending(), Crowded(), Supervised(), Leaves(),
 ]  # fmt: skip

@@ -239,6 +239,34 @@ async def test_a_message_passed_on_to_several_people_is_a_question_to_each(home)
         assert await runtime.pending() == []
 
 
+class InTurn(MapperNode):
+    """Passes on what it is asked to one after the other."""
+
+    def request(self, message):
+        yield self.relay(message, ordered=True)
+
+
+@on_a_loop
+async def test_people_who_are_asked_in_turn_have_questions_of_their_own(home):
+    """What the first has answered is closed, and is not the question to the second."""
+    table = InTurn(HumanNode(name="Ann"), HumanNode(name="Bob"), name="table")
+    people = InTurn(HumanNode(name="Ann"), HumanNode(name="Bob"), table, name="people")
+    async with home(people) as runtime:
+        await runtime.tell(people, Message("Lunch?", intent="request", id="m1"))
+        await runtime.settle()
+        answered = []
+        while open_ := await runtime.pending():
+            assert {one.id for one in open_}.isdisjoint(one.id for one in answered)
+            question = open_[0]
+            answered.append(question)
+            await runtime.answer(question.id, "yes", by=question.who)
+            await runtime.settle()
+            for one in answered:
+                with pytest.raises(AlreadyAnswered, match="was answered by"):
+                    await runtime.answer(one.id, "no", by=one.who)
+        assert sorted(str(one.who) for one in answered) == ["Ann", "Ann", "Bob", "Bob"]
+
+
 # -- two of one name -----------------------------------------------------------------------------
 
 

@@ -119,6 +119,15 @@ def world(request, tmp_path):
         room.close()
 
 
+class Ticking(FakeClock):
+    """A clock on which it is never the same time twice."""
+
+    def now(self):
+        """The time; it is a bit later now."""
+        self.ns += 1_000_000
+        return self.ns
+
+
 async def until_asked(world, *messages):
     """One life of a program, until its people are asked."""
     node = clerk()
@@ -222,6 +231,7 @@ async def test_following_takes_no_longer_than_is_said(world):
 async def test_what_was_said_has_the_ids_it_had_when_it_was_said(world):
     """A message read from a journal is the one that was said, and answers what that answered."""
     node, seen = clerk(), []
+    world.clock = Ticking()
     async with world.program(node) as runtime:
         runtime._observers.append(lambda event: event.kind == "said" and seen.append(event.message))
         await runtime.tell(node, Message("a lamp", intent="request"))
@@ -252,8 +262,8 @@ async def test_the_log_can_be_read_from_the_end(world):
     whole = [*room.log()]
     for last in (1, 2, 3, 100):
         some = [*room.log(last=last)]
-        assert [(s.message.id, s.re, str(s)) for s in some] == [
-            (s.message.id, s.re, str(s)) for s in whole[-len(some) :]
+        assert [(s.message.dict(), s.re, str(s)) for s in some] == [
+            (s.message.dict(), s.re, str(s)) for s in whole[-len(some) :]
         ]
         assert len({s.seq for s in some}) == min(last, len({s.seq for s in whole}))
     assert {one.conversation for one in room.log("o2")} == {"o2"}
@@ -459,6 +469,39 @@ async def test_a_late_answer_at_the_door_changes_nothing(world):
 
 
 @on_a_loop
+async def test_what_lies_at_the_door_is_taken_in_once(world):
+    """However often its owner looks, before what came of it is written."""
+    await until_asked(world)
+    room = world.room()
+    room.answer(room.pending()[0].id, "yes", by="Ann")
+    room.tell("clerk", order("a lamp", "o2"))
+    async with world.program(clerk()) as runtime:
+        for _ in range(3):
+            runtime.journal.look()
+        await runtime.settle()
+    assert [str(one) for one in room.log()].count("Ann to clerk: yes") == 1
+    assert [one.content for one in room.pending()] == ["a chair?", "a lamp?", "a lamp?"]
+    assert (room.dead(), room.ledger.knocks()) == ([], [])
+
+
+@on_a_loop
+async def test_an_answer_that_comes_as_time_is_up_is_refused(world):
+    """Whoever answers hears it; the question counts as withdrawn, not as answered."""
+    ann = HumanNode(name="Ann", deadline=60)
+    async with world.program(ann) as runtime:
+        await runtime.tell(ann, Message("Now?", id="o1"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        [question] = await runtime.pending()
+        [conversation] = runtime.journal.live.values()
+        world.clock.ns += 60_000_000_000
+        conversation.tick(world.clock.ns)
+        with pytest.raises(AlreadyAnswered, match="was withdrawn"):
+            await runtime.answer(question.id, "yes", by="Ann")
+        assert runtime.journal.ledger.answer(question.id).way == "withdrawn"
+
+
+@on_a_loop
 async def test_nonsense_at_the_door_harms_nobody(world):
     """Each thing that cannot be taken in is a dead letter; what comes after it is taken in."""
     await until_asked(world)
@@ -660,10 +703,13 @@ async def test_it_is_begun_again(world):
 async def test_it_is_ended(world):
     """`cancel`: it ends, and so do its questions."""
     room, _ = await until_stuck(world)
+    [*_, number] = [one.id for one in room.pending()]
     room.cancel("o1", "enough")
     async with world.program(polite()) as runtime:
         await runtime.settle()
         assert await runtime.pending() == []
+    with pytest.raises(AlreadyAnswered, match="was withdrawn"):
+        room.answer(number, "yes", by="Bob")
     assert (room.replies("o1").reason, room.replies("o1").detail) == (Reason.CANCELLED, "enough")
     assert room.stuck() == []
 
@@ -867,6 +913,81 @@ async def test_in_a_fork_somebody_said_something_else_on_the_way(world):
         "buyer to Ann: Is it fine?",
     ]
     assert (asked, error, PRICES) == (["Ann: Is it fine?"], None, [])
+
+
+@on_a_loop
+async def test_what_brought_the_edited_message_about_is_not_done_again(world):
+    """Not even where calls are allowed: it has come to its result before."""
+    room = await until_delivered(world)
+    number = [*room.log()][1].message.id
+    said, asked, error = forked(room, says="a chair, please?", at=number, effects=True)
+    assert said == ["outside to buyer: a chair", "buyer to Ann: a chair, please?"]
+    assert (asked, error, PRICES) == (["Ann: a chair, please?"], None, [])
+
+
+class Dice(Node):
+    """Rolls as long as Ann says so."""
+
+    boss: Node
+    games: int = 0
+    left: int = 0
+
+    def request(self, message):
+        self.games = self.games + 1
+        yield f"game {self.games}"
+        try:
+            while True:
+                yield str((yield call(ROLLS.pop)))
+                if (yield self.boss.ask("Again?")).content == "no":
+                    yield (yield self.boss.ask("Sure?")).content
+                    return
+        finally:
+            self.left = self.left + 1
+
+
+ROLLS = []
+
+
+def dice():
+    """Dice and who says when it is enough."""
+    return Dice(name="dice", boss=HumanNode(name="Ann"))
+
+
+async def until_sure(world):
+    """Two games; in the first it was rolled once."""
+    ROLLS[:] = [5, 4]
+    node = dice()
+    async with world.program(node) as runtime:
+        for number in ("o1", "o2"):
+            await runtime.tell(node, order("roll", number))
+            await runtime.settle()
+        [first, _] = await runtime.pending()
+        await runtime.answer(first.id, "no", by="Ann")
+        await runtime.settle()
+    assert ROLLS == []
+    return world.room()
+
+
+@on_a_loop
+async def test_a_result_is_used_once_in_a_fork(world):
+    """What a call came to before the edited message is no result for another call after it."""
+    room = await until_sure(world)
+    number = next(one.message.id for one in room.log("o1") if one.message.content == "no")
+    fork = room.fork("o1", dice(), says="yes", at=number)
+    assert [str(one) for one in fork.log()][-1] == "Ann to dice: yes"
+    assert isinstance(fork.conversation("o1").error, NotRecorded)
+
+
+@on_a_loop
+async def test_in_a_fork_nodes_know_what_they_knew_then(world):
+    """Not what they have learned since; and the nodes of the program are as they were made."""
+    room = await until_sure(world)
+    for number, game in (("o1", "game 1"), ("o2", "game 2")):
+        node = dice()
+        assert room.replay(number, node).difference == ""
+        assert (node.games, node.left) == (0, 0)
+        fork = room.fork(number, dice(), says="roll")
+        assert [str(one) for one in fork.log()][1] == f"dice: {game}"
 
 
 @on_a_loop

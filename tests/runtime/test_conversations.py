@@ -16,6 +16,7 @@ from llambdao import (
     Deadlock,
     Delta,
     GroupChatNode,
+    HumanNode,
     LimitReached,
     Limits,
     MapperNode,
@@ -683,6 +684,27 @@ def test_a_script_without_an_event_loop_has_the_same_ways_in():
     assert LOG == ["a", "b", "c", "d"]
     with pytest.raises((Stopped, Misused)):
         runtime.ask(slow, "too late")
+
+
+def test_a_script_asks_people(tmp_path):
+    """`with Runtime(...)`: its open questions are answered, and what came of it is there."""
+
+    class Clerk(Node):
+        boss: Node
+
+        def request(self, message):
+            answer = yield self.boss.ask(f"{message.content}?")
+            return f"{message.content}: {answer.content}"
+
+    clerk = Clerk(name="clerk", boss=HumanNode(name="Ann"))
+    with Runtime(clerk, journal=f"sqlite:///{tmp_path}/room.db") as runtime:
+        runtime.tell(clerk, Message("Tea", intent="request", id="1"))
+        runtime.settle()
+        [question] = runtime.pending()
+        runtime.answer(question.id, "yes", by="Ann")
+        runtime.settle()
+        assert runtime.pending() == []
+        assert [said.content for said in runtime.replies("1")] == ["Tea: yes"]
 
 
 def test_a_script_that_breaks_off_closes_what_it_listened_to():

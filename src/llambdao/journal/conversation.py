@@ -66,6 +66,7 @@ class Recorded(Conversation):
     _tickets: Any = ()  # what is reserved in budgets
     _patched: Any = ()  # what it was told of changed code
     _accepted: Any = ()  # futures of those who wait until it is recorded
+    _anew: Any = None  # the message with which it begins anew when all here has ended
     _errands: Any = ()  # what its next step takes off the ledger: a knock, a dead letter
     _heard: Any = None  # what the same message came to that opened another before; False: nothing
     _is_mute: bool = False  # is there nobody any longer to take its replies?
@@ -260,6 +261,10 @@ class Recorded(Conversation):
     def asks(self, asked: Any) -> None:
         """A person is asked: the question is open once the step is written."""
         self._asked[asked.key] = (asked, True, None)
+
+    def continues(self, message: Message) -> None:
+        """It is to begin anew with this message, when all it has set going has ended."""
+        self._anew = message
 
     # -- its beginning -------------------------------------------------------------------------
 

@@ -220,13 +220,15 @@ class Hearing:
         return [self._said(line, entry) for entry in line.said]
 
     def _said(self, line: Line, entry: dict[str, Any]) -> Said:
-        n, opening = entry.get("n", 0), self.opening
+        n, opening, at = entry.get("n", 0), self.opening, line.at
         if "id" in entry:
             number = entry["id"]
         elif not self.ids and not opening.is_given:
-            number = opening.id  # it was said as the conversation was opened, before this step
+            number = opening.id
         else:
-            number = id_of(line.at, opening.salt, n)
+            number = id_of(at, opening.salt, n)
+        if not self.ids and number == opening.id:
+            at = opening.at  # it was said as the conversation was opened, before this step
         self.ids[n] = number
         answered = entry.get("re")
         if isinstance(answered, int):
@@ -236,8 +238,8 @@ class Hearing:
                 "re": id_of(line.at, opening.salt, answered) if known is None else known,
             }
         return Said(
-            message_of({**entry, "id": number}, line.at, self.journal),
-            moment(line.at),
+            message_of({**entry, "id": number}, at, self.journal),
+            moment(at),
             opening.id,
             n,
             answered if isinstance(answered, int) else None,

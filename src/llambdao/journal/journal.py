@@ -12,6 +12,7 @@ import msgspec
 
 from llambdao.journal.addresses import Addresses
 from llambdao.journal.alarm import Alarm
+from llambdao.journal.anew import begin_anew
 from llambdao.journal.conversation import Recorded
 from llambdao.journal.directory import listed
 from llambdao.journal.door import Door
@@ -327,7 +328,11 @@ class Journal:
             if status != "over":
                 conversation._shut()
             conversation.error, status = error, "over"
+        goes_on = status == "over" and conversation._anew and conversation.error is None
         self.writing.step(conversation, inputs, status, begun)
+        if goes_on:
+            begin_anew(self, conversation)
+            status, begun = "ready", []
         self.after.append(partial(self._show, conversation, status, said, begun))
 
     def _take_states(self, conversation: Recorded) -> None:
@@ -364,7 +369,7 @@ class Journal:
         c.rest()
         if status == "ready" or c._inputs:
             c.wake()
-        if not c._is_answered and c._scheduler.root.closed:
+        if not c._is_answered and c._scheduler.root.closed and c._anew is None:
             c._is_answered = True
             c._call_waiters()
         self.suspects.stepped(c)

@@ -168,7 +168,10 @@ class Batch(Struct):
     meta: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in self.__struct_fields__)
+        return self != EMPTY
+
+
+EMPTY = Batch()
 
 
 class Found(Struct):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from llambdao.journal.anew import prepare_again
 from llambdao.journal.conversation import Recorded
 from llambdao.journal.doubts import go_on
 from llambdao.journal.errors import CorruptRow, Differs, MissingNode
@@ -17,7 +17,6 @@ from llambdao.journal.recording import print_of
 from llambdao.journal.scheduler import RECORDED
 from llambdao.journal.writing import calls_of, prints_with
 from llambdao.kernel.activation import OUTSIDE
-from llambdao.kernel.events import Limits
 
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
@@ -49,16 +48,7 @@ def begin_again(journal: Journal, found: Found) -> Replaying:
     options = opening.options
     if "deadline" in options:
         c._deadline = options["deadline"]
-    scheduler = c.prepare(
-        opening.salt,
-        count(1).__next__,
-        limits=Limits(**options.get("limits", {})),
-        answerer=runtime.answer_with,
-        budget=runtime.budget,
-        purse=runtime._purse,
-        sleep=runtime.clock.sleep,
-    )
-    c._scheduler = scheduler
+    scheduler = c._scheduler = prepare_again(journal, c)
     scheduler.open(node, message, hearer)
     return Replaying(journal, c)
 

@@ -7,6 +7,7 @@ from typing import Any
 from llambdao.kernel.activation import Activation
 from llambdao.kernel.mailbox import GOES_IN, Mailboxes
 from llambdao.kernel.scheduler import Scheduler
+from llambdao.kernel.waits import BEGUN
 
 __all__ = ["RECORDED", "Boxes", "RecordedScheduler", "Spent"]
 
@@ -96,6 +97,11 @@ class Boxes:
     def boxes(self) -> Any:
         """Those in which there is something."""
         return self.shared.boxes if self.host.is_live else {}
+
+    @property
+    def is_full(self) -> bool:
+        """Does somebody wait for room in a mailbox?"""
+        return any(wait.state == BEGUN for wait in self.rooms)
 
     def number_of(self, act: Activation) -> int:
         """The place of a turn that waits."""
@@ -209,7 +215,8 @@ class Boxes:
                 self.shared.arrive(scheduler, act)
             self.host.came("resume", number)
         for act, grant in self.rooms_open:
-            if self.shared.arrive(scheduler, act) is None:
+            has_begun = act.talk is not None or act.closed
+            if has_begun or self.shared.arrive(scheduler, act) is None:
                 grant()
             else:
                 self.shared.wait_for_room(act, grant)

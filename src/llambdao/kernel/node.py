@@ -29,7 +29,7 @@ from llambdao.kernel.fans import Stream
 from llambdao.kernel.message import Address, Message, reference
 from llambdao.kernel.run import SYSTEM, Conversation, Options
 from llambdao.kernel.turn import current
-from llambdao.kernel.waits import Ask, Delegate, Tell
+from llambdao.kernel.waits import Ask, ContinueAs, Delegate, Tell
 
 __all__ = ["CURATED", "Edge", "Node", "intent"]
 
@@ -372,6 +372,25 @@ class Node(BaseModel):
         resumed only as its replies are taken. With `deltas` the pieces come too.
         """
         return Stream([self], words, intent, deltas=deltas)
+
+    def continue_as(self, message: Message | str, /) -> ContinueAs:
+        """Begin anew with another message: `yield self.continue_as("next")`, for what never ends.
+
+        The handler ends at this line, and this node's handler for that message goes on in its
+        place, in the same conversation, under the same id: who asked hears what it says. A journal
+        forgets what was before, so that bringing the conversation back costs no more each day. Only
+        for the handler of the message that opened the conversation; all it has set going ends
+        first.
+
+        >>> class Countdown(Node):
+        ...     def chat(self, message):
+        ...         yield message.content
+        ...         if message.content != "0":
+        ...             yield self.continue_as(str(int(message.content) - 1))
+        >>> [said.content for said in Countdown().receive("3")]
+        ['3', '2', '1', '0']
+        """
+        return ContinueAs(node=self, message=message)
 
     # -- what a handler may use, the same again when it is replayed -----------------------------
 

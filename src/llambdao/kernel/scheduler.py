@@ -562,6 +562,35 @@ class Scheduler(Struct, eq=False):
         self.stack.append(act)
         return act
 
+    def continue_as(self, act: Activation, wait: Any) -> None:
+        """The first handler ends, and another message takes the place of the first.
+
+        With a journal that comes when all has ended: then nothing has to be remembered.
+        """
+        if act is not self.root or wait.node is not act.node:
+            raise Misused(
+                f"{act} cannot continue as something else: that is for the handler of the message"
+                " that opened the conversation, `yield self.continue_as(message)`"
+            )
+        words, word = wait.message, act.message.intent
+        message: Any = Message(words) if isinstance(words, str) else words.but(sender=None, to=None)
+        message = message.but(intent=message.intent or word, reply_to=None)
+        handler = find_handler(act.node, message)
+        failed: list[BaseException] = []
+        self.cancel(act, failed)
+        if failed:
+            raise failed[0]
+        if (continues := getattr(self.home, "continues", None)) is not None:
+            continues(message)
+            return
+        self._freeze(message)
+        sign(message, self.now(), self._count(), self.ink)
+        if self.observers or self.watched:
+            self.observe("said", None, message)
+        self.root = Activation(act.node, message, handler, None, act.hearer, 0, None, 0)
+        self.stack.append(self.root)
+        self._remember(message)
+
     def question(self, stream: Any, asker: Activation) -> None:
         """Put a question to a node, whose replies are heard one by one."""
         node = stream.nodes[0]

@@ -244,6 +244,20 @@ class Delegate(Asking):
         return (self.child,) if self.child is not None else ()
 
 
+class ContinueAs(Wait):
+    """What `self.continue_as(message)` yields: the handler ends here, and begins anew with that."""
+
+    node: Any
+    message: Any
+
+    def __str__(self) -> str:
+        return f"the new beginning of {self.node} with {str(text_of(self.message))!r:.60}"
+
+    def begin(self, scheduler: Scheduler, act: Activation) -> Any:
+        scheduler.continue_as(act, self)
+        return WAITING
+
+
 class Question(Wait):
     """A question that went to the table, or to whoever is outside; somebody will settle it."""
 

@@ -45,6 +45,7 @@ class Conversation(run.Conversation):
     _answer: Any = None
     _is_over: bool = False
     _is_answered: bool = False  # no more replies can come, though what was told may go on
+    _n_asked: int = 0  # how many people were passed on what others were asked, too
     _is_told: bool = False  # has somebody been told the error?
     _cleaning: Any = None  # the task in which its handlers clean up
     error: BaseException | None = None

@@ -65,7 +65,8 @@ class Question(Struct, frozen=True, eq=False):
 class Asked(Expect):
     """What a node that stands for a person waits for: the answer to a message it was sent.
 
-    Its key is the id of the message; its value the answer, a str or a `Message`.
+    Its key is the id of the message, with a number if that was for others too; its value the
+    answer, a str or a `Message`.
     """
 
     who: Any
@@ -81,12 +82,14 @@ class Asked(Expect):
 
     def begin(self, scheduler: Any, act: Any) -> Any:
         self.since = scheduler.now()
-        if self.message.to != self.who:  # it was passed on, perhaps to several
-            self.key = f"{self.key}:{self.who}"
+        home = scheduler.home
+        if home is not None and self.message.to != self.who:  # passed on, perhaps to several
+            home._n_asked += 1
+            self.key = f"{self.key}-{home._n_asked}"
         while (scheduler.expected or {}).get(self.key):
             self.key += "'"
-        if scheduler.home is not None:
-            scheduler.home.asks(self)
+        if home is not None:
+            home.asks(self)
         return super().begin(scheduler, act)
 
     def take(self, scheduler: Any, branch: int, value: Any) -> None:

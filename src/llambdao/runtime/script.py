@@ -16,6 +16,7 @@ from llambdao.kernel.node import Node
 if TYPE_CHECKING:
     from llambdao.runtime.conversation import Conversation
     from llambdao.runtime.dead import DeadLetters
+    from llambdao.runtime.questions import Question
     from llambdao.runtime.runtime import Runtime
     from llambdao.runtime.schedule import Schedule
 
@@ -73,6 +74,19 @@ class Script:
     def news(self, key: str, value: Any) -> None:
         """News from outside for every conversation that waits for `expect(key)`."""
         self._call(self.runtime.news, key, value)
+
+    def pending(self) -> list[Question]:
+        """The open questions, the oldest first."""
+        found: list[Question] = self._call(self.runtime.pending)
+        return found
+
+    def answer(self, question: str, words: Message | str, *, by: Any) -> None:
+        """Answer an open question, by its id: once, and only by the one who was asked."""
+        self._call(self.runtime.answer, question, words, by=by)
+
+    def replies(self, id: str) -> Any:  # noqa: A002  # that is what it is
+        """What was said to the outside in answer to the message with this id."""
+        return self._call(self.runtime.replies, id)
 
     @property
     def schedules(self) -> list[Schedule]:

@@ -84,6 +84,10 @@ class AlwaysReplaying(Journal):
         self.taken: dict[int, list[Taken]] = {}
         self.replays = 0
 
+    def _put(self, key: str, data: bytes) -> None:
+        super()._put(key, data)
+        self.states._decoded[key] = data  # also what no step needs any longer that is stored
+
     def _show(self, c: Recorded, status: str, said: list[Any], begun: list[Any]) -> None:
         key = c._opening.key
         if key in self.taken and not c._is_left:
