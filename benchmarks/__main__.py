@@ -156,7 +156,6 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "rounds": given.rounds,
         "peers": {peer: PEERS[peer] for peer in pythons if peer in PEERS},
         "left_out": left_out,
-        "note": given.note,
         "values": values,
     }
 
@@ -175,6 +174,7 @@ def wanted(workload: str, system: str) -> bool:
 def main() -> None:
     given = arguments()
     results = json.loads(given.load.read_text()) if given.load else run(given)
+    results["note"] = given.note or results.get("note")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1))
     summary = report.Summary(results)

@@ -79,7 +79,7 @@ def turns_postgres_64() -> AsyncCase:
 class Keeper(Node):
     """Keeps what it has heard and said, all of it or so many of the last."""
 
-    said: list[str] = []
+    said: list[str] = []  # noqa: RUF012
     most: int = 10**9
 
     def request(self, message):
@@ -109,7 +109,7 @@ class Desk(Node):
     """Keeps the last 24 messages, and waits for a person in each conversation."""
 
     boss: Node
-    heard: list[Message] = []
+    heard: list[Message] = []  # noqa: RUF012
 
     def request(self, message):
         self.heard = [*self.heard, message][-24:]

@@ -26,7 +26,8 @@ COLOURS = {
     "llegos": "#7a9e1f",
     "autogen_core": "#4c7be0",
     "langgraph": "#9a6bd6",
-}  # those that are shown
+}
+"""Those that are shown."""
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 250, 30, 76, 40
 # One grey that reads on white and on black: a page's theme need not be its system's.
 STYLE = """
@@ -74,11 +75,11 @@ def plot(summary: Summary) -> str:
         y = TOP + STEP * number + STEP // 2
         parts.append(f'<text x="12" y="{y + 4}">{escape(SHOWN[key])}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        for system in COLOURS:  # ours below, for it is the largest
+        for system, colour in COLOURS.items():  # ours below, for it is the largest
             if ratio := found.get((system, key)):
                 size = 8 if system == OURS else 5
                 parts.append(
-                    f'<circle cx="{x(ratio):.1f}" cy="{y}" r="{size}" fill="{COLOURS[system]}">'
+                    f'<circle cx="{x(ratio):.1f}" cy="{y}" r="{size}" fill="{colour}">'
                     f"<title>{escape(system)}: {ratio:.3g}x</title></circle>"
                 )
     return "\n".join([*parts, "</svg>", ""])

@@ -435,6 +435,9 @@ class Crowded(Case):
     def messages(self, nodes):
         return [(nodes[0], Message(word, intent="request")) for word in "ab"]
 
+    def state(self, nodes):
+        return sorted(nodes[0].inbox.heard)
+
     def options(self):
         return {"mailbox": Mailbox(2)}
 

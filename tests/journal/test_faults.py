@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from deaths import Town, outcome
-from llambdao import HumanNode, Message, Node, Runtime, any_of, call, expect, sleep
+from llambdao import HumanNode, Message, Node, Runtime, call, sleep
 from llambdao.journal import (
     DuplicateId,
     Fenced,
@@ -17,10 +17,9 @@ from llambdao.journal import (
 )
 from llambdao.journal.memory import MemoryLedger, Store
 from llambdao.kernel.errors import Misused, NoAnswer, Stopped
-from llambdao.runtime import Budget, Mailbox, Supervisor
+from llambdao.runtime import Mailbox
 from llambdao.runtime.codec import NotStorable
-from llambdao.testing import VirtualClock
-from llambdao.testing._life import Life, Outside
+from llambdao.testing import Killed
 
 DAY = 24 * 3600
 
@@ -402,6 +401,117 @@ def test_when_the_disk_is_full_nothing_is_acknowledged_and_all_goes_on_later(at)
     assert done == ["w0", "w1", "w2"]
     assert [what for what, _ in effects] == ["w0", "w1", "w2"]
     assert len(town.outside.done) <= 6
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_full_disk_frees_whoever_was_held(at):
+    """A leaf that holds its node, one that waits behind it, and what cleans up: as after a kill."""
+
+    class Leafy(Node):
+        boss: Node
+        log: list[str] = []
+
+        @leaf
+        async def request(self, message):
+            await asyncio.sleep(1)
+            yield f"{message.content} done"
+
+        def query(self, message):
+            try:
+                answer = yield self.boss.ask("well?")
+                yield answer.content
+            finally:
+                self.log.append(message.content)
+
+    async def program(life):
+        leafy = Leafy(name="leafy", boss=HumanNode(name="Ann"))
+        messages = [Message(n, intent="request" if n in "ab" else "query", id=n) for n in "abcd"]
+
+        async def told(message):
+            while True:
+                try:
+                    return await runtime.tell(leafy, message.but(id=message.id))
+                except JournalError:
+                    await asyncio.sleep(0.7)
+
+        async with life.runtime(leafy, mailbox=Mailbox(1)) as runtime:
+            Full.left = at
+            await asyncio.gather(*map(told, messages))
+            for _ in range(10):
+                await asyncio.sleep(5)
+                for question in await runtime.pending():
+                    try:
+                        await runtime.answer(question.id, "yes", by="Ann")
+                    except JournalError:
+                        break
+            return [await outcome(runtime, n) for n in "abcd"], sorted(leafy.log)
+
+    town = Town()
+    town.open = lambda: Full(town.store)
+    try:
+        with pytest.warns(RuntimeWarning, match="the disk is full"):
+            said, log = town.live(program)
+    finally:
+        Full.left = None
+    assert said == [(["a done"], "done"), (["b done"], "done"), (["yes"], "done"), (["yes"], "done")]
+    assert log == ["c", "d"]
+
+
+def test_a_stream_that_nobody_takes_any_longer_goes_on_by_itself():
+    """After a restart: what was said is there, whoever asks for it by its id."""
+
+    class Counting(Node):
+        def request(self, message):
+            for number in range(200):
+                yield str(number)
+
+    message = Message("go", intent="request", id="m")
+    town = Town()
+
+    async def first(life):
+        counting = Counting(name="counting")
+        async with life.runtime(counting) as runtime:
+            heard = []
+            stream = runtime.send(counting, message.but(id="m"))
+            async for said in stream:
+                heard.append(said.content)
+                if len(heard) == 3:
+                    await runtime.settle()
+                    assert len(await runtime.replies("m")) < 200
+                    raise Killed
+
+    async def second(life):
+        counting = Counting(name="counting")
+        async with life.runtime(counting) as runtime:
+            await life.settle(runtime)
+            said = [one.content for one in await runtime.replies("m")]
+            heard = [one.content async for one in runtime.send(counting, message.but(id="m"))]
+            return said, heard
+
+    assert town.live(first) is None
+    numbers = [str(number) for number in range(200)]
+    assert town.live(second) == (numbers, numbers)
+
+
+def test_who_stops_taking_a_stream_ends_it():
+    """Its ending is recorded: a restart does not go on with it."""
+
+    class Counting(Node):
+        def request(self, message):
+            for number in range(200):
+                yield str(number)
+
+    async def program(life):
+        counting = Counting(name="counting")
+        async with life.runtime(counting) as runtime:
+            stream = runtime.send(counting, Message("go", intent="request", id="m"))
+            async for _ in stream:
+                break
+            await stream.aclose()
+            said, reason = await outcome(runtime)
+            return len(said) < 200, reason
+
+    assert in_life(program) == (True, "stopped")
 
 
 def test_a_corrupt_row_stops_its_conversation_alone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -188,9 +189,9 @@ class Recorded(Conversation):
         else:
             note = self.next_note("spends", self._n_spends)
             if note is not None and note[2] is not None:
-                error = self.error_in(note[2])
-                vars(error).update(kind=note[3], asked=note[4], left=note[5], scope=budget)
-                raise error
+                again = self.error_in(note[2])
+                vars(again).update(kind=note[3], asked=note[4], left=note[5], scope=budget)
+                raise again
             ticket = Ticket(0, budget, units if note is None else note[3], is_booked=False)
         self._tickets = [*(one for one in self._tickets if one.is_open), ticket]
         return ticket
@@ -202,6 +203,9 @@ class Recorded(Conversation):
             if note is None:
                 return False
             self._notes.append(note)
+            if act is self._scheduler.root:
+                self._scheduler.reason, self._scheduler.detail = Reason.FAILED, repr(error)
+                self.error = error
             return bool(note[2])
         place = len(self._notes)
         self._notes.append(None)
@@ -236,11 +240,11 @@ class Recorded(Conversation):
     def news(self, key: str, value: Any) -> None:
         """News from outside: at the next step, which has it recorded."""
         codec = self._runtime.journal.codec
-        one = ["news", key, msgspec.Raw(codec.encode(value, f"the news {key!r}"))]
+        data = msgspec.Raw(codec.encode(value, f"the news {key!r}"))
         if self._scheduler is None:
-            self._inputs = (*self._inputs, one)
+            self._inputs = (*self._inputs, ["news", key, data])
         else:
-            self.came(*one)
+            self.came("news", key, data)
 
     def drop(self, act: Activation, error: Exception, reason: str) -> None:
         """Cancel one who is at work here: at the next step."""
@@ -251,7 +255,9 @@ class Recorded(Conversation):
 
     def waits(self) -> bool:
         """Does it wait for who hears it?"""
-        return bool(not self._is_live or self._inputs or self._parked or super().waits())
+        if not self._is_live:  # what for is not known here
+            return bool(self._scheduler.roots or not self._scheduler.root.closed)
+        return bool(self._inputs or self._parked or super().waits())
 
     def wake(self) -> None:
         """Something can go on here."""
@@ -467,6 +473,11 @@ class Recorded(Conversation):
                 self.show([*pieces])
             self.wake()
 
+    def takes_itself(self) -> None:
+        """If there is nobody any longer to take its replies it goes on all the same."""
+        if self._is_mute and self._parked and not any(one[0] == "take" for one in self._inputs):
+            self.came("take")
+
     def show(self, said: list[Any]) -> None:
         """What was said is there for whoever hears it."""
         if self._waiters and not self._takes:
@@ -567,6 +578,8 @@ class Recorded(Conversation):
             if not future.done():
                 future.set_exception(error)
         self.leave()
+        with suppress(Exception):  # what it changes as it cleans up is put back
+            self._shut()
 
     def over(self, error: BaseException | None) -> None:
         """It has ended."""

@@ -64,6 +64,7 @@ async def forked(
     seen = Watched(ledger, found, nodes, renamed)
     if found.ending is None:
         seen.run()
+    seen.leave()
     return await _Forking(seen, told, edited, says, effects=effects).run(nodes)
 
 
@@ -170,8 +171,9 @@ class _Forking:
         store, opening = Store(), self.seen.found.opening
         store.values = _Values(self.seen.ledger)
         store.states = self.seen.ledger.states()
-        for step in reversed(self.steps[max(self.place, 0) :]):
-            store.states.update(step.saw)
+        for saw in reversed(self.seen.saw[max(self.place, 0) :]):
+            store.states.update(saw)
+        store.states = {address: key for address, key in store.states.items() if key}
         if self.place < 0:
             return store
         key = store.last = opening.key

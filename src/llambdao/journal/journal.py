@@ -367,6 +367,7 @@ class Journal:
             return
         c.start_calls(begun)
         c.rest()
+        c.takes_itself()
         if status == "ready" or c._inputs:
             c.wake()
         if not c._is_answered and c._scheduler.root.closed and c._anew is None:
@@ -439,6 +440,7 @@ class Journal:
             conversation.lose(error)
         self.live.clear()
         self.by_id.clear()
+        self.runtime._mailboxes.clear()
         if isinstance(error, Fenced):
             self.runtime._crash(error)
             return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -87,7 +88,9 @@ class Watched:
         self.asked: dict[str, tuple[str, str]] = {}  # question -> who, and what
         self.steps: list[Step] = []
         self.begun: list[list[str]] = []  # the calls of each step
+        self.saw: list[dict[str, str]] = []  # what state each node was in that had a turn in it
         self.error: Exception | None = None
+        self._step: Any = None
         self.journal = Journal(Looking(ledger), renamed=renamed)
         self.journal.open(Runtime(*nodes, journal=self.journal, watchdog=None))
 
@@ -95,13 +98,26 @@ class Watched:
         """Take all steps again, up to the first that is different."""
         try:
             replaying = begin_again(self.journal, self.found)
+            replaying.touched = partial(self._touched, replaying.touched)  # type: ignore[method-assign]
             with replaying:
                 for step in self.ledger.steps(self.found.opening.key):
+                    self._step = step
+                    self.saw.append({})
                     replaying.take(step)
                     self._taken(step, replaying.conversation)
                 replaying.close()
         except Exception as error:  # noqa: BLE001  # what stands in the way is what one wants to see
             self.error = error
+
+    def leave(self) -> None:
+        """The nodes are as the program has made them."""
+        for node in self.journal.addresses.known():
+            self.journal.states.restore(node, "")
+
+    def _touched(self, touch: Callable[[Any], None], node: Any) -> None:
+        touch(node)
+        if self.saw and (address := self.journal.addresses.of(node)) is not None:
+            self.saw[-1][address] = self._step.saw.get(address, "")
 
     def _taken(self, step: Step, c: Any) -> None:
         self.steps.append(step)
@@ -134,6 +150,7 @@ def replayed(
         )
     watched = Watched(ledger, found, nodes, renamed)
     watched.run()
+    watched.leave()
     said, steps = watched.said(), ledger.steps(found.opening.key)
     shown = len(watched.steps) + (watched.error is not None)
     return Replayed(

@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -111,7 +111,7 @@ class States:
             last = known.last.get(name)
             if last is not None and last[0] is value and isinstance(value, UNCHANGING):
                 continue
-            slot = self._slot(known, name, value, parts, last, self.put)
+            slot: Any = self._slot(known, name, value, parts, last, self.put)
             if last is not None and slot == last[1]:
                 known.last[name] = (value, slot)
                 continue
@@ -121,7 +121,7 @@ class States:
             if first is not None and first[1] == slot and slot is not None:
                 known.slots.pop(name, None)
             else:
-                known.slots[name] = slot
+                known.slots[name] = cast("Slot", slot)
         known.parts = parts
         if has_changed:
             known.hash = self._write(known.slots)
@@ -280,7 +280,7 @@ class States:
         if name == EDGES:
             edges = {other.id: Edge(other, MappingProxyType(data)) for other, data in value}
             object.__setattr__(node, "_edges", edges)
-        elif name in type(node).model_fields:
+        elif name in type(node).__pydantic_fields__:
             vars(node)[name] = value
 
     def _slots(self, key: str) -> dict[str, Slot]:
@@ -301,6 +301,10 @@ class States:
             self._fetch([key])
             data = self._decoded[key]
         return data
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Read these states, which will be needed, in one go."""
+        self._fetch({key for key in keys if key and key not in self._own})
 
     def _fetch(self, keys: Iterable[str]) -> None:
         wanted = [key for key in keys if key not in self._decoded]

@@ -277,6 +277,17 @@ class Mailboxes:
             box.stopped = box.node = None
             self._hand_on(node, box)
 
+    def clear(self) -> None:
+        """All that was in them is gone, and nobody holds a node; who waits outside need not."""
+        for key, box in [*self.boxes.items()]:
+            box.holders, box.turns, box.announced = 0, (), ()
+            for table in (box.parked, box.arrived, box.senders, box.pending):
+                table.clear()
+            waiting, box.room = box.room, ()
+            box.promised += sum(type(one) is not int and one() for one in waiting)
+            if box.is_empty:
+                del self.boxes[key]
+
     def give_room(self, node: Any) -> None:
         """There is room for one more: whoever waits for it first has it."""
         box = self.boxes[id(node)]

@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         _sender: Any
         _to: Any
         _reply_to: Any
+        _id: Any
 
         def __init_subclass__(cls, *, kind: str | None = None, **config: Any) -> None: ...
 
