@@ -70,7 +70,9 @@ class Town:
         except Killed:
             return None
 
-    def told(self, node, message="go", *, intent="request", answer=None, at=0, when="before", **options):
+    def told(
+        self, node, message="go", *, intent="request", answer=None, at=0, when="before", **options
+    ):
         """A node is told something (the same in each life): what it said, and what it failed with."""
 
         async def program(life):

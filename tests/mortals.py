@@ -3,7 +3,6 @@
 import asyncio
 
 from deaths import Case
-
 from llambdao import (
     GroupChatNode,
     HumanNode,

@@ -104,7 +104,9 @@ def test_code_that_ends_or_calls_where_it_waited_is_stuck_too():
             yield self.missing
 
     town = half_done()
-    assert stuck(town, office(Clerk2)).endswith("- clerk to clerk/Ann: request 'May I?'\n+ (nothing)\n+ it ends")
+    assert stuck(town, office(Clerk2)).endswith(
+        "- clerk to clerk/Ann: request 'May I?'\n+ (nothing)\n+ it ends"
+    )
     assert "+ it ends: AttributeError" in stuck(half_done(), office(Clerk3))
 
 

@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 
-from deaths import Town, outcome
-from llambdao import Message, Node, all_of, call
+from deaths import Town
+from llambdao import Node, all_of, call
 from llambdao.journal import effect_key, in_doubt
-from llambdao.testing import Killed
 
 
 class Buyer(Node):
@@ -174,6 +173,7 @@ def test_effects_at_once_are_in_doubt_each_for_itself():
 
     town = Town()
     town.told(Both(name="both"), at=4)
+    assert len(town.store.effects) == 1
     assert [what for what, _ in town.outside.done] == ["one", "other"]
     assert town.told(Both(name="both")) == (["one done, other done"], "done")
     assert [what for what, _ in town.outside.done] == ["one", "other", "other"]

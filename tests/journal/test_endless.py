@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from deaths import Town, outcome
+from deaths import Town
 from llambdao import HumanNode, Message, Node, ask, call, sleep
 from llambdao.kernel.errors import Misused
 from llambdao.runtime import Runtime

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from deaths import Town, outcome
-from llambdao import HumanNode, Message, Node, Runtime, call, sleep
+from llambdao import HumanNode, Message, Node, Runtime, call, expect, sleep
 from llambdao.journal import (
     DuplicateId,
     Fenced,
@@ -178,6 +178,30 @@ def test_who_asks_again_after_a_restart_hears_the_answer_when_it_comes(way):
     town.live(first)
     whole = ["one moment", "he says yes"] if way == "send" else ["he says yes"]
     assert town.live(second) == (whole, whole)
+
+
+def test_news_find_whoever_waits_for_them_asleep():
+    """It is brought back by the news, and by nothing else."""
+
+    class Reader(Node):
+        def request(self, message):
+            yield (yield expect("weather"))
+
+    town = Town()
+    assert town.told(Reader(name="reader")) == ([], "waits")
+
+    async def program(life):
+        reader = Reader(name="reader")
+        async with life.runtime(reader) as runtime:
+            await life.settle(runtime)
+            assert runtime.conversations == []
+            runtime.news("sports", "0:0")
+            assert runtime.conversations == []
+            runtime.news("weather", "rain")
+            await life.settle(runtime)
+            return await outcome(runtime)
+
+    assert town.live(program) == (["rain"], "done")
 
 
 def test_an_error_is_raised_again_for_who_asks_again():
@@ -453,7 +477,12 @@ def test_a_full_disk_frees_whoever_was_held(at):
             said, log = town.live(program)
     finally:
         Full.left = None
-    assert said == [(["a done"], "done"), (["b done"], "done"), (["yes"], "done"), (["yes"], "done")]
+    assert said == [
+        (["a done"], "done"),
+        (["b done"], "done"),
+        (["yes"], "done"),
+        (["yes"], "done"),
+    ]
     assert log == ["c", "d"]
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from deaths import Town, outcome
-from llambdao.journal.memory import MemoryLedger
 from llambdao import HumanNode, Message, Node, all_of, any_of, call, sleep
+from llambdao.journal.memory import MemoryLedger
 
 DEEPEST = 2
 

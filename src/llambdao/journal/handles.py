@@ -248,10 +248,6 @@ class Hearing:
         )
 
 
-KNOWN = ("n", "from", "to", "intent", "content", "re", "kind", "meta", "id", "out")
-"""What an entry has of every message; the rest are the fields of its class."""
-
-
 def message_of(entry: dict[str, Any], at: int, journal: Any = None) -> Message:
     """A message as it was said, from its piece of history; `id` and `re` are ids."""
 
@@ -261,7 +257,7 @@ def message_of(entry: dict[str, Any], at: int, journal: Any = None) -> Message:
         node = None if journal is None else journal.addresses.node(address)
         return node or Address(address, address.rpartition("/")[2])
 
-    own = {name: value for name, value in entry.items() if name not in KNOWN}
+    own = entry.get("own") or {}
     cls: Any = KINDS.get(entry.get("kind", "Message"), Message)
     answered = entry.get("re")
     fields = {

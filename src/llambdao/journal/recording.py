@@ -49,8 +49,9 @@ def entry_of(addresses: Addresses, message: Any) -> dict[str, Any]:
     if message._id is not None and (message.ink is None or message._id != _own_id(message)):
         entry["id"] = message._id
     if type(message) is not Message:
-        for name in message.__struct_fields__[COMMON:]:
-            entry[name] = _plain(getattr(message, name))
+        own = message.__struct_fields__[COMMON:]
+        if own:
+            entry["own"] = {name: _plain(getattr(message, name)) for name in own}
     return entry
 
 

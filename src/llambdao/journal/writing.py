@@ -93,7 +93,10 @@ class Writing:
         if c._deadline is not None:
             due = c._deadline if due is None else min(due, c._deadline)
         expects = tuple(word for word, waiting in (c._scheduler.expected or {}).items() if waiting)
-        can_go_on = status == "ready" or c._scheduler.parked or c._scheduler.mailboxes.is_full
+        scheduler = c._scheduler
+        can_go_on = (
+            status == "ready" or scheduler.parked or c._parked or scheduler.mailboxes.is_full
+        )
         stand: Any = "ready" if can_go_on else "waits"
         batch.stands.append(Stand(key, stand, due, expects, c._attempts))
         for (number, name, digest), (_, wait) in zip(calls, begun, strict=True):

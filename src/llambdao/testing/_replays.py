@@ -93,7 +93,7 @@ class AlwaysReplaying(Journal):
         if key in self.taken and not c._is_left:
             try:
                 self._again(key)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the test is to fail
+            except Exception as error:  # whatever it is, the test is to fail
                 self.runtime._crash(error)
                 return
         if status == "over":
