@@ -18,9 +18,7 @@ class Case:
         return [(nodes[0], Message("go", intent="request"))]
 
     def state(self, nodes):
-        return [
-            {k: str(v) for k, v in sorted(vars(n).items()) if k not in ("life",)} for n in nodes
-        ]
+        return [{k: str(v) for k, v in sorted(vars(n).items()) if k != "life"} for n in nodes]
 
     def answer(self, question):
         return f"yes {question.content}"
@@ -70,15 +68,13 @@ class Town:
         except Killed:
             return None
 
-    def told(
-        self, node, message="go", *, intent="request", answer=None, at=0, when="before", **options
-    ):
-        """A node is told something (the same in each life): what it said, and what it failed with."""
+    def told(self, node, message="go", *, answer=None, at=0, when="before", **options):
+        """A node is told something, the same in each life: what it said, and how it stands."""
 
         async def program(life):
             node.life = life
             async with life.runtime(node, **options) as runtime:
-                await runtime.tell(node, Message(message, intent=intent, id="m"))
+                await runtime.tell(node, Message(message, intent="request", id="m"))
                 await life.settle(runtime, answer)
                 return await outcome(runtime)
 

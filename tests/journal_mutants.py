@@ -31,7 +31,7 @@ MUTANTS = [
     Mutant(
         "calls are done before they are written",
         WRITING,
-        "            batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))",
+        "            batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))",  # noqa: E501
         "            c._start_call(number, wait)",
     ),
     Mutant(
@@ -157,7 +157,7 @@ MUTANTS = [
     Mutant(
         "who waits for room in a mailbox waits for ever",
         SCHEDULER,
-        "            if has_begun or self.shared.arrive(scheduler, act) is None:\n                grant()",
+        "            if has_begun or self.shared.arrive(scheduler, act) is None:\n                grant()",  # noqa: E501
         "            if self.shared.arrive(scheduler, act) is None:\n                pass",
     ),
     Mutant(
@@ -181,7 +181,7 @@ MUTANTS = [
     Mutant(
         "a change from outside goes unnoticed",
         JOURNAL,
-        "        if field is not None:\n            self.batch.states[address] = self.states.take(node)",
+        "        if field is not None:\n            self.batch.states[address] = self.states.take(node)",  # noqa: E501
         "        if False:\n            self.batch.states[address] = self.states.take(node)",
     ),
     Mutant(

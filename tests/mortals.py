@@ -198,6 +198,7 @@ class Odd(Exception):
 
 
 def fails(how):
+    """Fails."""
     if how == "value":
         raise ValueError("no", 1)
     raise Odd("odd")
@@ -211,7 +212,7 @@ class Careful(Node):
         for how in ("value", "odd"):
             try:
                 yield call(fails, how)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # any
                 self.caught.append(f"{type(error).__name__} {error}")
                 yield f"caught {type(error).__name__}"
         try:
@@ -281,7 +282,6 @@ class Maker(Node):
         answer = yield self.boss.ask(f"{token[:8]}?") if False else worker.ask("count")
         yield sleep(5)
         again = yield worker.ask("count")
-        assert token == token
         self.made += 1
         return f"{answer.content}, {again.content}, {len(token)}"
 
@@ -499,5 +499,6 @@ class Leaves(Case):
 
 CASES = [
     Approval(), Counting(), Paying(), Sleeping(), Table(), Spread(), Async(), Errors(), Telling(),
-    Making(), Flood(), Linking(), Streaming(), Piped(), Spending(), Crowded(), Supervised(), Leaves(),
+    Making(), Flood(), Linking(),
+    Streaming(), Piped(), Spending(), Crowded(), Supervised(), Leaves(),
 ]  # fmt: skip

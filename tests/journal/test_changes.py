@@ -1,4 +1,4 @@
-"""A program that is not the same any more when it is started again: what goes on, and what is stuck."""
+"""A program that has changed when it is started again: what goes on, and what is stuck."""
 
 import random
 
@@ -24,6 +24,7 @@ class Clerk(Node):
 
 
 def office(cls=Clerk, name="clerk", **fields):
+    """A clerk and his boss."""
     return cls(name=name, boss=HumanNode(name="Ann"), **fields)
 
 
@@ -48,6 +49,7 @@ def stuck(town, node):
 
 
 def why(town):
+    """What is said of a conversation that is stuck."""
     return town.found().stand.why
 
 
@@ -240,7 +242,7 @@ def test_a_handler_that_is_not_deterministic_is_stuck():
     assert f"- clerk to all: inform '{said}'\n+ clerk to all: inform '0." in why(town)
 
 
-# -- the same, found by the tests of whoever wrote it -----------------------------------------------
+# -- the same, found by the tests of whoever wrote it ------------------------------------------
 
 COUNT = [0]
 
@@ -277,6 +279,8 @@ class Drawing(Clerk):
 
 
 def replayed(node):
+    """How often a program was replayed, after each of its steps."""
+
     async def program(life):
         journal = replay_always(life.ledger)
         async with life.runtime(node, journal=journal) as runtime:

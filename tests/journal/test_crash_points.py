@@ -11,8 +11,11 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: type(case).
 
 @every_case
 def test_killed_at_every_commit_it_comes_to_the_same_end(case):
-    """Each message once, no reply lost or doubled, effects at most once more with the same key."""
-    crashes = crash_points(case.program)
+    """And again at every commit of its next life: each message once, no reply lost or doubled.
+
+    Effects are done at most once more for each death, with the same key.
+    """
+    crashes = crash_points(case.program, twice=None)
     assert crashes.kills >= crashes.commits
 
 
@@ -51,11 +54,3 @@ def test_killed_at_every_commit_to_a_file_it_comes_to_the_same_end(case, tmp_pat
     """As in memory."""
     url = f"sqlite:///{tmp_path}/{{}}.db?synchronous=normal"
     crash_points(case.program, journal=url, batches=[8], twice=0)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(7200)
-@every_case
-def test_killed_twice_anywhere_it_comes_to_the_same_end(case):
-    """Whatever the second life was about when it was killed."""
-    crash_points(case.program, twice=None)

@@ -24,7 +24,7 @@ class Buyer(Node):
 
         try:
             said = yield call(pay, message.content)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # any
             said = f"{type(error).__name__}"
         self.paid += 1
         packed = yield call(life.did, "pack")
@@ -125,7 +125,7 @@ def test_a_result_that_cannot_be_stored_is_an_error_and_counts_as_done():
         def request(self, message):
             try:
                 yield call(self.make)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # any
                 yield f"{type(error).__name__}: {error}"
             yield (yield call(self.life.did, "then"))
 

@@ -31,12 +31,14 @@ class Caretaker(Node):
 
 
 def caretaker(life):
+    """A caretaker and his boss."""
     node = Caretaker(name="caretaker", boss=HumanNode(name="Ann"))
     node.life = life
     return node
 
 
 async def program(life):
+    """Five days."""
     node = caretaker(life)
     async with life.runtime(node) as runtime:
         await runtime.tell(node, Message("1", intent="request", id="m"))
@@ -46,6 +48,7 @@ async def program(life):
 
 
 async def plain(life):
+    """What was said in them."""
     replies, rounds, keys = await program(life)
     return [said.content for said in replies], rounds, keys
 

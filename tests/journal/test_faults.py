@@ -86,7 +86,7 @@ def test_an_error_of_an_unknown_class_is_a_peer_error_at_once():
         def request(self, message):
             try:
                 yield call(fail)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # any
                 yield f"{type(error).__name__}: {error}"
             yield sleep(1)
             yield "after"
@@ -102,7 +102,7 @@ def test_an_error_of_an_unknown_class_is_a_peer_error_at_once():
     assert Town().told(made()) == (said, "done")
 
 
-# -- what was accepted ------------------------------------------------------------------------------
+# -- what was accepted -------------------------------------------------------------------------
 
 
 def in_life(program):
@@ -146,6 +146,7 @@ class Waiting(Node):
 
 
 def waiting():
+    """A clerk who asks a person."""
     return Waiting(name="clerk", boss=HumanNode(name="Ann"))
 
 
@@ -418,7 +419,7 @@ def test_when_the_disk_is_full_nothing_is_acknowledged_and_all_goes_on_later(at)
     town.open = lambda: Full(town.store)
     try:
         with pytest.warns(RuntimeWarning, match="the disk is full"):
-            said, done, effects, refused = town.live(program)
+            said, done, effects, _ = town.live(program)
     finally:
         Full.left = None
     assert said == [(["begun", "ended"], "done")] * 3
@@ -563,11 +564,11 @@ def test_a_corrupt_row_stops_its_conversation_alone():
     assert "b" in town.found("b").stand.why
 
 
-# -- what handlers must not do ----------------------------------------------------------------------
+# -- what handlers must not do -----------------------------------------------------------------
 
 
 def test_a_field_that_others_change_is_an_error():
-    """By the program, or by another node's handler: the change stays, whoever it was must mend it."""
+    """By the program, or by another node's handler; the change stays."""
 
     class Meddler(Node):
         keeper: Node

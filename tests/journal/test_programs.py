@@ -48,7 +48,7 @@ class Actor(Node):
 
     inform = request
 
-    def act(self, script, depth):
+    def act(self, script, depth):  # noqa: C901, PLR0912  # one word after the other
         for word, what in script:
             if word == "say":
                 yield what
@@ -78,9 +78,12 @@ class Actor(Node):
                 self.log.append(answer.content)
             else:
                 combine = all_of if word == "all" else any_of
-                asks = [peer.ask(worded(one, depth)) for peer, one in zip(self.peers, what)]
+                asks = [
+                    peer.ask(worded(one, depth)) for peer, one in zip(self.peers, what, strict=True)
+                ]
                 try:
-                    yield str((yield combine(*asks)))
+                    said = yield combine(*asks)
+                    yield str([one.content for one in (said if word == "all" else [said])])
                 except (ValueError, ExceptionGroup) as error:
                     yield f"caught {type(error).__name__}"
 
@@ -92,10 +95,12 @@ class Actor(Node):
 
 
 def worded(script, depth=0):
+    """A message that says what to do."""
     return Message("." * (depth + 1), metadata={"script": script})
 
 
 def cast(life):
+    """Three actors, each of whom knows the others, and two people."""
     people = [HumanNode(name="Ann"), HumanNode(name="Bob")]
     actors = [Actor(name=name, people=people) for name in "ABC"]
     for place, actor in enumerate(actors):
@@ -105,6 +110,8 @@ def cast(life):
 
 
 def program(told):
+    """These are told this."""
+
     async def main(life):
         actors = cast(life)
         async with life.runtime(*actors) as runtime:

@@ -10,7 +10,7 @@ from llambdao.runtime import Runtime
 class Keeper(Node):
     """Keeps what it hears."""
 
-    heard: list[Message] = []  # noqa: RUF012
+    heard: list[Message] = []
 
     def request(self, message):
         self.heard = [*self.heard, message]

@@ -13,7 +13,7 @@ import msgspec
 
 from llambdao.journal.effects import name_of, run_call
 from llambdao.journal.recording import entry_of, error_in, error_out, print_of
-from llambdao.journal.restoring import copied, is_mutable
+from llambdao.journal.restoring import copied, is_collection
 from llambdao.journal.scheduler import RECORDED, Boxes, RecordedScheduler, Spent
 from llambdao.journal.talks import Leaf
 from llambdao.kernel.activation import Activation
@@ -105,8 +105,8 @@ class Recorded(Conversation):
         """A node has its turn: if that fails its fields will be as they are now."""
         self.touch(act)
         values = vars(act.node)
-        mutable = [(name, copied(one)) for name, one in values.items() if is_mutable(one)]
-        self._before = (act.node, {**values}, mutable)
+        kept = [(name, one, copied(one)) for name, one in values.items() if is_collection(one)]
+        self._before = (act.node, {**values}, kept)
 
     def undo_turn(self, node: Any) -> None:
         """The turn of this node has failed."""
@@ -115,7 +115,7 @@ class Recorded(Conversation):
             values = vars(node)
             values.clear()
             values.update(before[1])
-            values.update(before[2])
+            values.update({name: was for name, one, was in before[2] if one != was})
 
     def note(self, *note: Any) -> None:
         """Remember what cannot be known from replaying."""

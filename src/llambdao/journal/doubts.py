@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["AGAIN", "OPERATOR", "Doubt", "go_on"]
 
 OPERATOR = Address("operator", "operator", "user")
-"""Who is asked about effects: a node of the program that is called so, or whoever answers for it."""
+"""Who is asked about effects: a node that is called so, or whoever answers for it."""
 
 AGAIN = "again"
 """The answer that has it done again; any other is taken as what it came to."""

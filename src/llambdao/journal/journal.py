@@ -204,8 +204,8 @@ class Journal:
     async def _answer_of(self, known: Recorded | Past) -> Message:
         """The last reply in a conversation that was opened before."""
         answer = None
-        async for answer in self.follow(known):
-            pass
+        async for reply in self.follow(known):
+            answer = reply
         if answer is None:
             past = self._past_of(known)
             if past.reason in (Reason.CANCELLED, Reason.STOPPED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -94,7 +95,12 @@ class Replaying:
         self.journal.replaying = self
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if error is not None:
             self.close()
         self.journal.replaying = None

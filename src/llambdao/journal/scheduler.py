@@ -139,6 +139,7 @@ class Boxes:
         if note is None:
             return False
         if note[2] == "parked":
+            act.busy = False  # it did not hold its node, though it was to go on
             scheduler.parked += 1
             self.waiting.append(act)
             if act.talk is None and act.fan and not act.kept:

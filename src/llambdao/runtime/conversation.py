@@ -49,7 +49,11 @@ class Conversation(run.Conversation):
     _is_told: bool = False  # has somebody been told the error?
     _cleaning: Any = None  # the task in which its handlers clean up
     error: BaseException | None = None
-    _in_doubt: Any = 0  # calls under way that nobody does: a person is asked about them
+
+    @property
+    def _in_doubt(self) -> int:
+        """How many calls under way nobody does: a person is asked about them."""
+        return 0
 
     # -- for those who opened it ---------------------------------------------------------------
 

@@ -22,7 +22,7 @@ NEVER = (0, "before")
 
 
 class Crashes:
-    """What `crash_points` has done: how many commits a whole run has, kills and lives there were."""
+    """What `crash_points` has done: commits of whole runs, kills, and lives."""
 
     def __init__(self) -> None:
         self.commits = self.kills = self.lives = 0

@@ -24,8 +24,8 @@ def replay_always(journal: Any = None) -> Journal:
     `Runtime(*nodes, journal=replay_always())`. What a handler says, calls and writes into the
     fields of nodes must be the same again. If it is not (it has asked the time or chance otherwise
     than by `self.now()` and `self.random()`, has done I/O outside of `call`, counts in a closure or
-    a global, or keeps a list of `self` over a `yield`), the runtime ends with `Differs`, which shows
-    what it was and what it is. `journal` is the URL of a store; in memory unless given.
+    a global, or keeps a list of `self` over a `yield`), the runtime ends with `Differs`, which
+    shows what it was and what it is. `journal` is the URL of a store; in memory unless given.
 
     >>> import asyncio, random
     >>> from llambdao import Message, Node, Runtime, sleep
