@@ -712,7 +712,7 @@ def test_approval_may_be_of_some_functions_only():
 def test_code_approves_by_the_fields_of_the_question():
     """`Approval` has the tool, the function and the arguments; a message with `aye` answers it."""
 
-    class Vote(Message, kind="test.Vote"):
+    class Vote(Message, kind="test.tools.Vote"):
         aye: bool
 
     class Rule(Node):

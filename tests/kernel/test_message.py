@@ -21,7 +21,7 @@ class Motion(Message):
     """Known by the name of its class."""
 
     persona: str
-    tags: list[str] = []  # noqa: RUF012  # msgspec copies it for each message
+    tags: list[str] = []  # msgspec copies it for each message
 
 
 def test_content_stands_first_and_intent_has_two_spellings():
@@ -222,7 +222,7 @@ def test_messages_are_proper_fields_of_nodes():
 
     class Keeper(Node):
         last: Message | None = None
-        votes: list[Vote] = []  # noqa: RUF012  # pydantic copies it for each node
+        votes: list[Vote] = []  # pydantic copies it for each node
 
     message, vote = Message("x", id="m1"), Vote(aye=True)
     keeper = Keeper(last=message, votes=[vote])

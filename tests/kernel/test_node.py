@@ -14,7 +14,7 @@ class Counter(Node):
     role: ClassVar[str] = "assistant"
     count: int = 0
     heard: list[str] = Field(default_factory=list)
-    names: list[str] = []  # noqa: RUF012  # pydantic copies it for each node
+    names: list[str] = []  # pydantic copies it for each node
 
     def chat(self, message):
         self.count = self.count + 1

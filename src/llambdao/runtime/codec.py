@@ -31,8 +31,8 @@ class Codec:
     NamedTuples that fields of the `owners` are declared to hold, or that are marked `@recorded`.
     A node is written as its address: `nodes` gives the node of an id, or None, and then an
     `Address` comes back (`addresses` gives another name than its id for a node, and None for one
-    that must not be written down); what a message answered comes back as a `Ref`. Anything else raises
-    `NotStorable`, and so do circles, and values nested more than 100 deep.
+    that must not be written down); what a message answered comes back as a `Ref`. Anything else
+    raises `NotStorable`, and so do circles, and values nested more than 100 deep.
 
     The same value gives the same bytes: sets are sorted, a dict keeps its order, which handlers
     may rely on. An object that stands in a value twice comes back as two, a fixed offset from UTC

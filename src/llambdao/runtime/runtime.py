@@ -576,10 +576,7 @@ class Runtime:
                 budget, purse = given, given.purse()
                 conversation.times(given)
             if (seconds := options.get("timeout")) is not None:
-                self._timers.mind_jumps()
-                if not isinstance(seconds, int | float) or not seconds >= 0:
-                    raise Misused(f"a timeout is a number of seconds, not {seconds!r:.80}")
-                conversation._deadline = self.clock.now() + round(seconds * 1e9)
+                conversation._deadline = self._deadline(seconds)
         if self._is_timed and budget is self.budget:
             conversation.times(budget)
         if self.journal is not None:
@@ -632,6 +629,13 @@ class Runtime:
         self._queue.opened(conversation)
         for key, value in conversation._news:
             scheduler.news(key, value)
+
+    def _deadline(self, seconds: Any) -> int:
+        """When so many seconds are over."""
+        self._timers.mind_jumps()
+        if not isinstance(seconds, int | float) or not seconds >= 0:
+            raise Misused(f"a timeout is a number of seconds, not {seconds!r:.80}")
+        return self.clock.now() + round(seconds * 1e9)
 
     async def _accept(self, conversation: Conversation) -> None:
         """Put its first message into the mailbox of its node, when there is room."""
