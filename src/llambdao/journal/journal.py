@@ -17,6 +17,7 @@ from llambdao.journal.conversation import Recorded
 from llambdao.journal.directory import listed
 from llambdao.journal.door import Door
 from llambdao.journal.errors import DuplicateId, Fenced, JournalError, OutsideTurn
+from llambdao.journal.garbage import Garbage
 from llambdao.journal.handles import Past, Replies
 from llambdao.journal.inquiries import Inquiries
 from llambdao.journal.ledger import Batch, Found, Line, Opening, Stand
@@ -67,6 +68,7 @@ class Journal:
         self.replaying: Any = None
         self._last_key = 0
         self._spent = ""
+        self.garbage = Garbage()
         self.writing, self.door = Writing(self), Door(self)
         self.inquiries, self.suspects = Inquiries(self), Suspects(self)
         self._retry: Any = None
@@ -417,6 +419,7 @@ class Journal:
             if batch:
                 self._note_spending(batch)
                 leave_out_the_superseded(batch)
+                self.garbage.sort_out(batch)
                 try:
                     self.ledger.commit(batch)
                 except JournalError as error:
@@ -435,7 +438,7 @@ class Journal:
 
     def _fails(self, error: JournalError) -> None:
         """What was done is not written: it is forgotten, as if the process had been killed."""
-        self.batch, self.after, self.error = Batch(), [], error
+        self.batch, self.after, self.error, self.garbage = Batch(), [], error, Garbage()
         for conversation in [*self.live.values()]:
             conversation.lose(error)
         self.live.clear()

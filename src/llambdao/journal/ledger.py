@@ -161,6 +161,7 @@ class Batch(Struct):
     answers: list[Answer] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)  # address of a node -> hash of its state
     values: dict[str, bytes] = field(default_factory=dict)  # hash -> JSON; those known may come
+    dropped: list[str] = field(default_factory=list)  # hashes; only if written in this epoch
     lines: list[Line] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)  # knocks that were handled

@@ -44,6 +44,7 @@ class Store:
         self.answers: dict[str, Answer] = {}
         self.states: dict[str, str] = {}
         self.values: dict[str, bytes] = {}
+        self.born: dict[str, int] = {}  # the epochs in which they were written
         self.lines: list[Line] = []
         self.letters: list[Letter] = []
         self.knocks: list[Knock] = []
@@ -102,6 +103,10 @@ class MemoryLedger:
             s.answers[answer.id] = answer
         s.states.update(batch.states)
         s.values.update(batch.values)
+        s.born.update({name: self.epoch for name in batch.values if name not in s.born})
+        for name in batch.dropped:
+            if s.born.get(name) == self.epoch:
+                del s.values[name], s.born[name]
         for line in batch.lines:
             seq = len(s.lines) + 1
             before = s.lines[-1].chain if s.lines else b""

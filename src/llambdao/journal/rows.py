@@ -46,7 +46,8 @@ TABLES = """
 create table meta (name text primary key, body text not null) {lean};
 create table word (id integer primary key, body text not null);
 create table state (node text primary key, hash text not null) {lean};
-create table value (hash text primary key, body text not null, crc integer not null);
+create table value (hash text primary key, body text not null, crc integer not null,
+ born integer not null);
 create table conversation (key integer primary key, id text, number integer, node text not null,
  way text not null, salt integer not null, at integer not null, is_given integer not null,
  digest {blob} not null, message text not null, options text, crc integer not null,

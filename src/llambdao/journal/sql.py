@@ -135,8 +135,17 @@ class SqlLedger(SqlReader):
     def _write_states(self, batch: Batch) -> None:
         if batch.values:
             self._many(
-                "insert into value (hash, body, crc) values (?, ?, ?) on conflict do nothing",
-                [(name, body.decode(), crc32(body)) for name, body in batch.values.items()],
+                "insert into value (hash, body, crc, born) values (?, ?, ?, ?)"
+                " on conflict do nothing",
+                [
+                    (name, body.decode(), crc32(body), self.epoch)
+                    for name, body in batch.values.items()
+                ],
+            )
+        if batch.dropped:
+            self._many(
+                "delete from value where hash = ? and born = ?",
+                [(name, self.epoch) for name in batch.dropped],
             )
         kept = [(node, name) for node, name in batch.states.items() if name]
         if kept:
