@@ -102,11 +102,7 @@ class MemoryLedger:
             s.questions.pop(answer.id, None)
             s.answers[answer.id] = answer
         s.states.update(batch.states)
-        s.values.update(batch.values)
-        s.born.update({name: self.epoch for name in batch.values if name not in s.born})
-        for name in batch.dropped:
-            if s.born.get(name) == self.epoch:
-                del s.values[name], s.born[name]
+        self._write_values(batch)
         for line in batch.lines:
             seq = len(s.lines) + 1
             before = s.lines[-1].chain if s.lines else b""
@@ -129,6 +125,14 @@ class MemoryLedger:
                 del s.effects[key]
             for one in [q for q in s.questions.values() if q.key == ending.key]:
                 del s.questions[one.id]
+
+    def _write_values(self, batch: Batch) -> None:
+        s = self.store
+        s.values.update(batch.values)
+        s.born.update({name: self.epoch for name in batch.values if name not in s.born})
+        for name in batch.dropped:
+            if s.born.get(name) == self.epoch:
+                del s.values[name], s.born[name]
 
     @staticmethod
     def _chain(before: bytes, *what: Any) -> bytes:

@@ -66,6 +66,30 @@ def a_value_that_is_missing_is_corrupt(place: Place) -> None:
     assert ledger.values(["here"]) == {"here": b"1"}
 
 
+@case()
+def what_is_dropped_is_gone(place: Place) -> None:
+    """The rest is there; what is dropped may be written again."""
+    ledger = place.owner()
+    ledger.commit(Batch(values={"old": b"1", "kept": b"2"}))
+    ledger.commit(Batch(values={"new": b"3"}, dropped=["old"]))
+    assert ledger.values(["kept", "new"]) == {"kept": b"2", "new": b"3"}
+    with raising(CorruptRow):
+        ledger.values(["old"])
+    ledger.commit(Batch(values={"old": b"1"}))
+    assert ledger.values(["old"]) == {"old": b"1"}
+
+
+@case()
+def what_was_written_in_an_earlier_epoch_is_not_dropped(place: Place) -> None:
+    """Somebody may need it who sleeps; also if it has been written again since."""
+    ledger = place.owner()
+    ledger.commit(Batch(values={"old": b"1", "again": b"2"}))
+    ledger = place.again(ledger)
+    ledger.commit(Batch(values={"again": b"2"}))
+    ledger.commit(Batch(dropped=["old", "again"]))
+    assert ledger.values(["old", "again"]) == {"old": b"1", "again": b"2"}
+
+
 LARGE = ("value", "message", "inputs", "said", "knock")
 
 
