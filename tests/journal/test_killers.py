@@ -5,6 +5,7 @@ import pytest
 from deaths import Town, outcome
 from llambdao import HumanNode, Message, Node, call, sleep
 from llambdao.journal import JournalError
+from llambdao.journal.memory import MemoryLedger
 from llambdao.testing import Killed
 
 
@@ -18,6 +19,8 @@ class Bomb(Node):
         how = message.content.partition(" ")[2]
         if how == "timer":
             yield sleep(60)
+        elif how == "door":
+            pass
         elif how == "call":
             yield call(self.fuse, message.content)
         elif how == "answer":
@@ -103,3 +106,25 @@ def test_a_clean_end_suspects_nobody():
 
         assert town.live(program) == ([], "waits")
     assert town.found().stand.attempts == 0
+
+
+def test_what_another_process_told_is_parked_as_well():
+    """The first death nobody knows of: it lay at the door, and was not recorded."""
+    town = Town()
+    for content in ("a door", "kill door", "b door"):
+        body = {"content": content, "intent": "request", "id": content}
+        told = {"node": "bomb", "message": body, "id": content}
+        MemoryLedger(town.store).knock("tell", told, 0)
+
+    async def program(life):
+        bomb = Bomb(name="bomb")
+        async with life.runtime(bomb) as runtime:
+            await life.settle(runtime)
+            return [await outcome(runtime, f"{name} door") for name in ("a", "kill", "b")]
+
+    deaths = 0
+    while (end := town.live(program)) is None:
+        deaths += 1
+        assert deaths < 10, "it dies for ever"
+    assert deaths == 3
+    assert end == [(["a door 1"], "done"), PARKED, (["b door 2"], "done")]

@@ -41,6 +41,7 @@ class Door:
 
     def open(self) -> None:
         """Look again and again whether somebody has knocked."""
+        self.close()
         self._poll = self.journal.runtime._loop.call_later(POLL, self._look_again)
 
     def _look_again(self) -> None:
@@ -105,7 +106,10 @@ class Door:
             return known if isinstance(known, Recorded) and known._is_new else None
         conversation = journal.runtime._conversation(node, message, None, None)
         journal.runtime._open(conversation)
-        return conversation
+        if not journal.suspects.is_on:
+            return conversation
+        journal.suspects.opened(conversation)  # it may have killed the process where it lay
+        return None
 
     @staticmethod
     def holds(ledger: Any, number: str) -> bool:

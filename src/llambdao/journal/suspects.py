@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from llambdao.journal.ledger import Batch, Found, Letter
+from llambdao.journal.ledger import Batch, Found, Letter, Stand
 from llambdao.runtime.queue import is_at_work
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ class Suspects:
             stand = self.journal.ledger.conversation(conversation._opening.key).stand
             self.journal.batch.stands.append(replace(stand, attempts=0))
         return False
+
+    def opened(self, conversation: Any) -> None:
+        """It came from another process: before it is tried it is written that it was accepted."""
+        key = conversation._opening.key
+        self.journal.writing.opening(conversation)
+        self.journal.batch.stands.append(Stand(key, "ready", attempts=2))
+        self._tried.add(key)
 
     def stepped(self, conversation: Any) -> None:
         """A step is recorded: if that was who is on trial the next one is."""

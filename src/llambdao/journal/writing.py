@@ -67,14 +67,10 @@ class Writing:
 
     def step(self, c: Recorded, inputs: Any, status: str, begun: list[Any]) -> Step:
         """Put the step into the batch; one that ends its conversation leaves nothing but that."""
-        batch, opening, key = self.journal.batch, c._opening, c._opening.key
+        batch, key = self.journal.batch, c._opening.key
         saw, notes, entries, _, prints = c.step_is_over()
         if c._is_new and not c._is_opened:
-            c._is_opened = True
-            if status != "over":
-                unsaid = c._message.but(id=opening.id if opening.is_given else None)
-                opening.message = self.journal.codec.encode(unsaid, "the message")
-            batch.opened.append(opening)
+            self.opening(c, is_over=status == "over")
         if entries:
             batch.lines.append(Line(key, c._at, entries))
         self.questions(c, is_over=status == "over")
@@ -103,6 +99,14 @@ class Writing:
             batch.effects.append(Effect(key, number, name, digest, in_doubt_of(wait), c._at))
         batch.settled += [(key, one[1]) for one in inputs if one[0] in ("done", "broke")]
         return step
+
+    def opening(self, c: Recorded, *, is_over: bool = False) -> None:
+        """It was accepted; of one that is over already nobody need know how to begin it again."""
+        c._is_opened, opening = True, c._opening
+        if not is_over:
+            unsaid = c._message.but(id=opening.id if opening.is_given else None)
+            opening.message = self.journal.codec.encode(unsaid, "the message")
+        self.journal.batch.opened.append(opening)
 
     def ending(self, c: Recorded) -> None:
         scheduler = c._scheduler
