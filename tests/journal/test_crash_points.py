@@ -46,11 +46,15 @@ def test_a_second_life_does_nothing_anew(case):
     assert len(town.store.lines) == lines
 
 
-SOME = [case for case in CASES if type(case).__name__ in ("Approval", "Paying", "Table", "Leaves")]
-
-
-@pytest.mark.parametrize("case", SOME, ids=lambda case: type(case).__name__)
+@every_case
 def test_killed_at_every_commit_to_a_file_it_comes_to_the_same_end(case, tmp_path):
-    """As in memory."""
+    """As in memory, in SQLite."""
     url = f"sqlite:///{tmp_path}/{{}}.db?synchronous=normal"
-    crash_points(case.program, journal=url, batches=[8], twice=0)
+    crash_points(case.program, journal=url, twice=0)
+
+
+@every_case
+def test_killed_at_every_commit_to_a_server_it_comes_to_the_same_end(case, postgres):
+    """As in memory, in PostgreSQL."""
+    url = f"{postgres.url}&schema=crash_{type(case).__name__.lower()}_{{}}&synchronous=normal"
+    crash_points(case.program, journal=url, twice=0)
