@@ -3,7 +3,6 @@
 import asyncio
 import io
 import sys
-from functools import wraps
 
 import pytest
 from pydantic import ValidationError
@@ -26,6 +25,7 @@ from llambdao.journal.memory import MemoryLedger
 from llambdao.kernel.errors import BadMessage
 from llambdao.runtime import Runtime
 from llambdao.runtime.questions import AlreadyAnswered, NotAsked
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -39,20 +39,6 @@ class Held(FakeClock):
     def later(self, seconds):
         """It is so much later."""
         super().sleep(seconds)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 @pytest.fixture(params=["plain", "memory", "sqlite"])

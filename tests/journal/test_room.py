@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 
 import pytest
 
@@ -38,22 +37,9 @@ from llambdao.journal import (
 from llambdao.journal.memory import MemoryLedger, Store
 from llambdao.journal.sqlite import SqliteLedger
 from llambdao.runtime import Runtime
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 class Clerk(Node):

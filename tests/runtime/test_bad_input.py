@@ -5,7 +5,6 @@ import time
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from itertools import count
 
 import pytest
@@ -28,23 +27,10 @@ from llambdao import (
 from llambdao.kernel.errors import MailboxFull
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
 RAISING = ("plain", "generator", "coroutine", "async-generator")
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import wraps
 
 import pytest
 
@@ -15,25 +14,12 @@ from llambdao import Message, Misused, NoAnswer, Node, ask, intent
 from llambdao.kernel.dispatch import COROUTINE, TABLES
 from llambdao.runtime import Runtime, blocking, every
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
 
 PATIENCE = 10
 """Seconds after which a thread of these tests gives up waiting for its test."""
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 class Asker(Node):

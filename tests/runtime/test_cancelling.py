@@ -4,7 +4,6 @@ import asyncio
 import gc
 import warnings
 from contextlib import aclosing, suppress
-from functools import wraps
 from typing import Any
 
 import pytest
@@ -25,22 +24,9 @@ from llambdao import (
 from llambdao.kernel.errors import Stopped
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

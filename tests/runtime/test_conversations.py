@@ -6,7 +6,6 @@ import time
 import weakref
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
-from functools import wraps
 from typing import Any, ClassVar
 
 import pytest
@@ -37,23 +36,10 @@ from llambdao.kernel.errors import MailboxFull, Stopped
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.runtime.conversation import Conversation
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 from transcript import Notebook
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for some seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from functools import wraps
 
 import pytest
 
@@ -10,22 +9,9 @@ from llambdao import Message, Misused, Node, sleep
 from llambdao.kernel.errors import MailboxFull, Stopped
 from llambdao.runtime import Mailbox, Runtime, Supervisor
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

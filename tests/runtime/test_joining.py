@@ -1,29 +1,13 @@
 """Who joins a network that lives in a runtime lives there too, as if it had been there before."""
 
-import asyncio
-from functools import wraps
-
 import pytest
 
 from llambdao import GroupChatNode, MapperNode, Message, Misused, Node, sleep
 from llambdao.runtime import Mailbox, Passivation, Runtime, Supervisor, every
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import deque
-from functools import wraps
 from typing import Any, ClassVar
 
 import pytest
@@ -23,23 +22,10 @@ from llambdao import (
 from llambdao.kernel.errors import MailboxFull
 from llambdao.runtime import Mailbox, Runtime
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
 POLICIES = ("wait", "drop_oldest", "drop_newest", "raise")
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import weakref
-from functools import wraps
 
 import pytest
 from pydantic import Field
@@ -12,22 +11,9 @@ from llambdao import MapperNode, Message, Node, call, sleep
 from llambdao.kernel.errors import Stopped
 from llambdao.runtime import Runtime, Supervisor, every
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

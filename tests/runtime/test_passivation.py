@@ -14,7 +14,7 @@ import tracemalloc
 import weakref
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,24 +42,11 @@ from llambdao.runtime.codec import Corrupt, NotStorable, recorded
 from llambdao.runtime.passivation import Passivation
 from llambdao.runtime.snapshots import Sleeping, leaves
 from llambdao.testing import VirtualClock, simulate
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(60)
 
 DAY = 86_400
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for twenty seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, after=DAY, path=None, batch=16, **options):

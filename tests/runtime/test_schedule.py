@@ -9,7 +9,6 @@ import time
 import zoneinfo
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, timezone
-from functools import wraps
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +17,7 @@ from kinds import kinds
 from llambdao import MapperNode, Message, Misused, Node, ask, sleep
 from llambdao.runtime import Budget, Mailbox, Runtime, Supervisor, every
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -29,20 +29,6 @@ def _zones_of_the_package_tzdata():
     zoneinfo.ZoneInfo.clear_cache()
     yield
     zoneinfo.reset_tzpath()
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

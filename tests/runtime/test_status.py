@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from functools import wraps
 from pathlib import Path
 
 import msgspec
@@ -19,23 +18,10 @@ from llambdao.runtime import status as module
 from llambdao.runtime.status import ConversationStatus, LetterStatus, NodeStatus, Status, Tally
 from llambdao.runtime.status import status as status_of
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(30)
 FILE = Path(__file__).name
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

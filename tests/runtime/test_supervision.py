@@ -3,7 +3,6 @@
 import asyncio
 import random
 from contextlib import suppress
-from functools import wraps
 from itertools import pairwise
 from typing import Any
 
@@ -15,23 +14,10 @@ from llambdao import MapperNode, Message, Misused, Node, expect, sleep
 from llambdao.kernel.errors import Restarted, Stopped
 from llambdao.runtime import Runtime, Supervisor
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = pytest.mark.timeout(20)
 FAILING = ("plain", "generator", "coroutine", "async-generator")
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for ten seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(10):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 def home(*nodes, **options):

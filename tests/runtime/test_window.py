@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
-from functools import wraps
 from pathlib import Path
 
 import msgspec
@@ -22,25 +21,12 @@ from llambdao.runtime import Runtime, window
 from llambdao.runtime.status import Status, Tally
 from llambdao.runtime.window import windows
 from llambdao.testing import VirtualClock
+from loops import on_a_loop
 
 pytestmark = [
     pytest.mark.timeout(30),
     pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets"),
 ]
-
-
-def on_a_loop(test):
-    """Run this test on an event loop of its own, for twenty seconds at most."""
-
-    @wraps(test)
-    def run(*args, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*args, **named)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 @pytest.fixture(autouse=True)
