@@ -61,7 +61,6 @@ class Recorded(Conversation):
     _n_calls: int = 0
     _tasks: Any = ()
     _asked: Any = ()  # the open questions to people
-    _stand: Any = None
     _attempts: int = 0  # how often the process has died with it
     _n_spends: int = 0
     _tickets: Any = ()  # what is reserved in budgets
@@ -305,7 +304,7 @@ class Recorded(Conversation):
     def advance(self) -> None:
         """Take the next step, which the commit after it makes visible."""
         self._is_queued = False
-        if self._is_over or self._stand == "stuck":
+        if self._is_over:
             return
         self._journal.step(self)
 

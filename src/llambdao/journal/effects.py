@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
-from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction
 from typing import Any
 
 from llambdao.journal.states import hash_of
 from llambdao.journal.talks import LeafCall
 from llambdao.kernel.errors import Misused
-from llambdao.kernel.message import Delta
+from llambdao.kernel.tasks import value_of
 from llambdao.runtime.codec import NotStorable
 
 __all__ = ["digest_of", "effect_key", "in_doubt", "in_doubt_of", "name_of", "run_call"]
@@ -82,30 +79,6 @@ def digest_of(codec: Any, wait: Any) -> str:
 
 
 async def run_call(host: Any, wait: Any, key: str) -> Any:
-    """Do a call: a coroutine here, a plain function in a thread."""
+    """Do a call, which finds its `effect_key()`."""
     KEY.set(key)
-    work = partial(wait.function, *wait.args, **(wait.options or {}))
-    if iscoroutinefunction(wait.function):
-        return await work()
-    if isasyncgenfunction(wait.function):
-        return await _told(host, wait, work())
-    value = await asyncio.to_thread(_unstopped, work)
-    return await value if isawaitable(value) else value
-
-
-async def _told(host: Any, wait: Any, source: Any) -> Any:
-    value: Any = None
-    async with aclosing(source):
-        async for said in source:
-            if isinstance(said, Delta):
-                host.piece(wait, said)
-            else:
-                value = said
-    return value
-
-
-def _unstopped(work: Any) -> Any:
-    try:
-        return work()
-    except StopIteration as error:
-        raise RuntimeError(f"a call raised {error!r}") from error
+    return await value_of(wait, host.piece)

@@ -18,6 +18,7 @@ from llambdao.journal.recording import print_of
 from llambdao.journal.scheduler import RECORDED
 from llambdao.journal.writing import calls_of, prints_with
 from llambdao.kernel.activation import OUTSIDE
+from llambdao.kernel.waits import BEGUN
 
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
@@ -144,7 +145,7 @@ class Replaying:
             raise Differs(self._difference(step, status, entries, calls))
         self._lines += _has_said(step)
         for number, (asked, _, _) in [*c._asked.items()]:
-            if asked.state == 1:
+            if asked.state == BEGUN:
                 c._asked[number] = (asked, False, None)
             else:
                 del c._asked[number]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llambdao.kernel.activation import Activation
-from llambdao.kernel.mailbox import GOES_IN, Mailboxes
+from llambdao.kernel.mailbox import FULL, GOES_IN, Mailboxes
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.waits import BEGUN
 
@@ -158,7 +158,7 @@ class Boxes:
             if note is None:
                 return None
             if note[2] is None:
-                return GOES_IN[1]
+                return FULL
             error = self.host.error_in(note[2])
             if note[3]:
                 scheduler.refuse(act, error, "mailbox full")

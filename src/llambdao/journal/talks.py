@@ -15,7 +15,7 @@ from llambdao.kernel.errors import Misused
 from llambdao.kernel.message import Message
 from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
-from llambdao.kernel.waits import Call, Tell, Wait
+from llambdao.kernel.waits import OVER, Call, Tell, Wait
 
 __all__ = ["LeafCall", "Stepped", "leaf", "start"]
 
@@ -92,7 +92,7 @@ class Stepped:
     def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
         """What `await wait` does."""
         if not self.is_stepped:
-            wait.state = 2
+            wait.state = OVER
             raise Misused(
                 f"{wait} was awaited in a task that {self.act} has started, which no journal can"
                 " bring back; several at once are `await all_of(a, b)`, with a time limit"
@@ -192,14 +192,14 @@ class Leaf:
 
     def awaited(self, wait: Wait) -> Generator[Any, Any, Any]:
         """What `await wait` does: a leaf may not."""
-        wait.state = 2
+        wait.state = OVER
         raise Misused(f"{self.act} is a @leaf, which may reply and tell, but not wait for {wait}")
 
     def _keep(self, words: list[Any], word: Any) -> None:
         if word is None:
             return
         if isinstance(word, Tell):
-            word.state = 2
+            word.state = OVER
             word = (word.node, word.words, word.intent)
         elif isinstance(word, list | tuple | GeneratorType):
             for one in word:

@@ -23,6 +23,7 @@ from llambdao.journal.recording import entry_of, error_out
 from llambdao.journal.rows import names_in
 from llambdao.journal.states import hash_of
 from llambdao.kernel.events import DeadLetter, Reason
+from llambdao.kernel.waits import BEGUN
 
 if TYPE_CHECKING:
     from llambdao.journal.journal import Journal
@@ -118,7 +119,7 @@ class Writing:
 
     def questions(self, c: Recorded, *, is_over: bool = False) -> None:
         for number, (asked, is_new, answer) in [*c._asked.items()]:
-            if is_new and asked.state == 1 and not is_over:
+            if is_new and asked.state == BEGUN and not is_over:
                 question = asked.question
                 self.journal.batch.questions.append(
                     Question(
@@ -133,7 +134,7 @@ class Writing:
                     )
                 )
                 c._asked[number] = (asked, False, None)
-            elif asked.state != 1 or is_over:
+            elif asked.state != BEGUN or is_over:
                 del c._asked[number]
                 if not is_new:
                     way = "answered" if answer and asked.is_answered else "withdrawn"

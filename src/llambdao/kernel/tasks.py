@@ -7,7 +7,7 @@ import selectors
 import threading
 import types
 import warnings
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from contextvars import Context, copy_context
@@ -23,7 +23,7 @@ from llambdao.kernel.scheduler import Scheduler
 from llambdao.kernel.turn import IN_TASK
 from llambdao.kernel.waits import WAITING, Wait, forgo
 
-__all__ = ["PrivateLoop", "Talk", "Tasks"]
+__all__ = ["PrivateLoop", "Talk", "Tasks", "value_of"]
 
 IDLE, PERHAPS, BUSY = range(3)
 """Must the driver wait for a task? Perhaps, if it waits for nodes and maybe for others too."""
@@ -339,6 +339,29 @@ def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None)
         future.set_exception(error)
 
 
+async def value_of(wait: Any, piece: Callable[[Any, Delta], None]) -> Any:
+    """What a call comes to, done once: a plain function in a thread, a coroutine here."""
+    work = partial(wait.function, *wait.args, **(wait.options or {}))
+    if iscoroutinefunction(wait.function):
+        return await work()
+    if isasyncgenfunction(wait.function):
+        return await last_of(work(), partial(piece, wait))
+    value = await asyncio.to_thread(_unstopped, work)
+    return await value if isawaitable(value) else value
+
+
+async def last_of(source: Any, piece: Callable[[Delta], None]) -> Any:
+    """The value of a call that says pieces meanwhile: the last other thing it yields."""
+    value: Any = None
+    async with aclosing(source):
+        async for said in source:
+            if isinstance(said, Delta):
+                piece(said)
+            else:
+                value = said
+    return value
+
+
 def _unstopped(work: Any) -> Any:
     """The value of a call in a thread; no future can hold a StopIteration."""
     try:
@@ -390,25 +413,16 @@ class Tasks:
 
     async def in_thread(self, wait: Any) -> Any:
         """The value of a call: a plain function in a thread, a coroutine here."""
-        work = partial(wait.function, *wait.args, **(wait.options or {}))
-        if iscoroutinefunction(wait.function):
-            return await work()
-        if isasyncgenfunction(wait.function):
-            return await self.told(wait, work())
-        value = await asyncio.to_thread(_unstopped, work)
-        return await value if isawaitable(value) else value
+        return await value_of(wait, self.piece)
 
     async def told(self, wait: Any, source: Any) -> Any:
-        """The value of a call that says pieces meanwhile: the last other thing it yields."""
-        value: Any = None
-        async with aclosing(source):
-            async for said in source:
-                if isinstance(said, Delta):
-                    self.scheduler.piece(wait, said)
-                    self.progress()
-                else:
-                    value = said
-        return value
+        """The same of a call that was begun already, and says pieces meanwhile."""
+        return await last_of(source, partial(self.piece, wait))
+
+    def piece(self, wait: Any, delta: Delta) -> None:
+        """A call says a piece of a message meanwhile."""
+        self.scheduler.piece(wait, delta)
+        self.progress()
 
     async def _call(self, wait: Any, coroutine: Any) -> None:
         try:
