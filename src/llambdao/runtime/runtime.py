@@ -82,7 +82,8 @@ class Runtime:
     * `journal`: where everything is written, so that it survives the end of the process:
       "sqlite:///room.db", "postgresql://...", or a `Journal`; None: nowhere.
 
-    Leaving the block handles what is queued, then cancels what still waits.
+    Leaving the block handles what is queued, then cancels what still waits; with a journal that
+    goes on when the journal is opened again.
 
     >>> import asyncio
     >>> class Echo(Node):
