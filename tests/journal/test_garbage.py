@@ -90,6 +90,54 @@ def test_answered_in_the_same_life_they_let_go_at_once():
     assert len(store.values) == 1 + 3
 
 
+class Switch(Node):
+    """Is on or off, and says which once its boss agrees."""
+
+    on: bool = False
+    boss: Node
+
+    def inform(self, message):
+        self.on = not self.on
+
+    def request(self, message):
+        was = self.on
+        answer = yield self.boss.ask("May I say it?")
+        yield f"{answer.content}: it was {'on' if was else 'off'}"
+
+
+def test_what_a_conversation_of_an_earlier_life_has_seen_is_kept():
+    """Also if the node comes into that state again, and out of it."""
+    store = Store()
+
+    def live_with(program):
+        async def main():
+            switch = Switch(name="switch", boss=HumanNode(name="Ann"))
+            journal = Journal(MemoryLedger(store))
+            async with Runtime(switch, journal=journal, watchdog=None) as runtime:
+                return await program(runtime, switch)
+
+        return asyncio.run(main())
+
+    async def ask(runtime, switch):
+        await runtime.tell(switch, Message("switch", intent="inform"))
+        await runtime.tell(switch, Message("which?", intent="request", id="which"))
+
+    async def play(runtime, switch):
+        for _ in range(3):
+            await runtime.tell(switch, Message("switch", intent="inform"))
+        assert not switch.on
+
+    async def answer(runtime, switch):
+        [question] = await runtime.pending()
+        await runtime.answer(question.id, "yes", by="Ann")
+        await runtime.settle()
+        return [said.content for said in await runtime.replies("which")]
+
+    live_with(ask)
+    live_with(play)
+    assert live_with(answer) == ["yes: it was on"]
+
+
 def test_a_state_that_comes_again_is_there():
     """Two nodes, or one that goes back and forth: it is kept as long as one is in it."""
     garbage = Garbage()

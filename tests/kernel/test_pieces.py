@@ -73,6 +73,26 @@ def test_several_at_once_have_each_their_value(drive):
     assert pieces.index("c") < pieces.index("d")
 
 
+class Wavering(Node):
+    """Says several things that are no pieces."""
+
+    async def words(self):
+        """The last of them counts."""
+        yield "first"
+        yield Delta("piece")
+        yield "second"
+
+    def chat(self, message):
+        return (yield call(self.words))
+
+
+@every_driver
+def test_of_several_other_things_the_last_is_its_value(drive):
+    """Also if a piece comes in between."""
+    outcome = drive(lambda: Wavering().receive("go", deltas=True))
+    assert outcome.contents == ["piece", "second"]
+
+
 class Failing(Node):
     """Breaks off in the middle."""
 

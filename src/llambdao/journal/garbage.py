@@ -31,11 +31,10 @@ class Garbage:
 
     def sort_out(self, batch: Batch) -> None:
         """Have the batch drop what nobody needs any longer once it is written."""
-        states, endings = batch.states, batch.endings
-        over = {ending.key for ending in endings} if endings else ()
+        states = batch.states
         suspects: list[str] = []
         for step in batch.steps:
-            if step.saw and step.key not in over:
+            if step.saw:
                 self._saw.setdefault(step.key, []).extend(step.saw.values())
                 self._seen.update(step.saw.values())
                 self._know(step.saw.values(), batch)
@@ -47,8 +46,8 @@ class Garbage:
             if before is not None:
                 self._in[before] -= 1
                 suspects.append(before)
-        for key in over:
-            for state in self._saw.pop(key, ()):
+        for ending in batch.endings:
+            for state in self._saw.pop(ending.key, ()):
                 self._seen[state] -= 1
                 suspects.append(state)
         if suspects:
